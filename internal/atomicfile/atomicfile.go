@@ -1,0 +1,212 @@
+// Package atomicfile is the only place in latchkey that creates files.
+//
+// Write makes a file appear whole or not at all: a reader sees the old content
+// or the new one, never half, and never with an owner or a mode that is not
+// meant for it. Nothing else may create a file; a test of the house holds that.
+package atomicfile
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Options says how a file is written.
+type Options struct {
+	// Mode is the exact mode, umask or not. With KeepMode the mode of a file
+	// that is already there wins.
+	Mode     fs.FileMode
+	KeepMode bool
+	// UID and GID are the owner, -1 for "as it is": that of the file already
+	// there, else of this process.
+	UID, GID int
+	// MakeDirs creates missing parents with mode 0755.
+	MakeDirs bool
+	// Backup keeps what was there before as a hard link "<path>.bak".
+	Backup bool
+	// Compare leaves a file alone whose content, mode and owner are right.
+	Compare bool
+}
+
+// ErrNotRegular is returned for a target that is a directory, a device or
+// anything else that must not be replaced by a file.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Write puts data at path and reports whether the file changed. On any error
+// what was there before is still there and no temporary file is left.
+//
+// Owner and mode are set while the temporary file is still empty; the content
+// is synced before the rename and the directory after it. A symbolic link at
+// path is followed, so that the file it names is replaced and not the link.
+func Write(path string, data []byte, o Options) (changed bool, err error) {
+	target, old, err := resolve(path)
+	if err != nil {
+		return false, err
+	}
+	o = settle(o, old)
+	if o.Compare && old != nil && same(target, old, data, o) {
+		return false, nil
+	}
+	dir := filepath.Dir(target)
+	if o.MakeDirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return false, err
+		}
+	}
+	tmp, err := create(target)
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	if err := fill(tmp, data, o); err != nil {
+		return false, err
+	}
+	if o.Backup && old != nil {
+		if err := backup(target); err != nil {
+			return false, err
+		}
+	}
+	if err := os.Rename(tmp.Name(), target); err != nil {
+		return false, err
+	}
+	return true, syncDir(dir)
+}
+
+// Check reports whether Write could put a file at path, leaving nothing
+// behind: it creates the temporary file with owner and mode, and removes it.
+// Without MakeDirs a missing parent is an error; with it, the nearest parent
+// that exists must be writable.
+func Check(path string, o Options) error {
+	target, old, err := resolve(path)
+	if err != nil {
+		return err
+	}
+	o = settle(o, old)
+	if o.MakeDirs {
+		dir := filepath.Dir(target)
+		for {
+			if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			dir = filepath.Dir(dir)
+		}
+		target = filepath.Join(dir, filepath.Base(target))
+	}
+	tmp, err := create(target)
+	if err != nil {
+		return err
+	}
+	err = fill(tmp, nil, o)
+	return errors.Join(err, os.Remove(tmp.Name()))
+}
+
+// resolve follows symbolic links and refuses what is not a regular file; old
+// is nil when nothing is there.
+func resolve(path string) (target string, old fs.FileInfo, err error) {
+	if path == "" {
+		return "", nil, &fs.PathError{Op: "write", Path: path, Err: fs.ErrInvalid}
+	}
+	target = path
+	for range 40 {
+		fi, err := os.Lstat(target)
+		if errors.Is(err, fs.ErrNotExist) {
+			return target, nil, nil
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		if fi.Mode()&fs.ModeSymlink == 0 {
+			if !fi.Mode().IsRegular() {
+				return "", nil, &fs.PathError{Op: "write", Path: path, Err: ErrNotRegular}
+			}
+			return target, fi, nil
+		}
+		link, err := os.Readlink(target)
+		if err != nil {
+			return "", nil, err
+		}
+		if !filepath.IsAbs(link) {
+			link = filepath.Join(filepath.Dir(target), link)
+		}
+		target = link
+	}
+	return "", nil, &fs.PathError{Op: "write", Path: path, Err: syscall.ELOOP}
+}
+
+// settle fills in what "as it is" means.
+func settle(o Options, old fs.FileInfo) Options {
+	if old == nil {
+		return o
+	}
+	if o.KeepMode {
+		o.Mode = old.Mode().Perm()
+	}
+	uid, gid := owner(old)
+	if o.UID < 0 {
+		o.UID = uid
+	}
+	if o.GID < 0 {
+		o.GID = gid
+	}
+	return o
+}
+
+func same(target string, old fs.FileInfo, data []byte, o Options) bool {
+	if old.Size() != int64(len(data)) || old.Mode().Perm() != o.Mode.Perm() {
+		return false
+	}
+	if uid, gid := owner(old); o.UID >= 0 && uid != o.UID || o.GID >= 0 && gid != o.GID {
+		return false
+	}
+	have, err := os.ReadFile(target)
+	return err == nil && bytes.Equal(have, data)
+}
+
+// create makes the temporary file beside its target, private to this user.
+func create(target string) (*os.File, error) {
+	var suffix [8]byte
+	_, _ = rand.Read(suffix[:])
+	name := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".tmp."+hex.EncodeToString(suffix[:]))
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// fill sets owner and mode, then writes, syncs and closes.
+func fill(f *os.File, data []byte, o Options) (err error) {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if o.UID >= 0 || o.GID >= 0 {
+		if err := chown(f, o.UID, o.GID); err != nil {
+			return err
+		}
+	}
+	// After chown, which clears the set-id bits.
+	if err := f.Chmod(o.Mode.Perm()); err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, bytes.NewReader(data)); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// backup hard-links what is there to "<target>.bak", replacing an older one.
+func backup(target string) error {
+	bak := target + ".bak"
+	if err := os.Remove(bak); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(target, bak); err != nil {
+		return fmt.Errorf("keep backup: %w", err)
+	}
+	return nil
+}

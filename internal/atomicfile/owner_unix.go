@@ -1,0 +1,46 @@
+//go:build unix
+
+package atomicfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+func owner(fi fs.FileInfo) (uid, gid int) {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1, -1
+	}
+	return int(st.Uid), int(st.Gid)
+}
+
+// chown skips the call when nothing would change: an ordinary user may not
+// chown a file to another, but may keep what it has.
+func chown(f *os.File, uid, gid int) error {
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	haveUID, haveGID := owner(fi)
+	if (uid < 0 || uid == haveUID) && (gid < 0 || gid == haveGID) {
+		return nil
+	}
+	return f.Chown(uid, gid)
+}
+
+// syncDir makes the rename durable. File systems that cannot sync a directory
+// say EINVAL; the file itself is whole either way.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+// Package auth turns an identity that the place already has into a token: one
+// small file per method.
+//
+// A Method finishes its own exchange with the server, so that no caller has
+// to know what a method sends. Constructors decode their block strictly and
+// read nothing else: files are read at each Login, because they rotate. To
+// add a method, write its file, then add its line to internal/methods; see
+// docs/adding-an-auth-method.md.
+package auth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"latchkey/internal/config"
+	"latchkey/internal/cred"
+	"latchkey/internal/vault"
+)
+
+// ErrCredentials is the kind of every error about the identity at hand: a
+// file that is not there, is empty, or does not hold what it should. It may
+// mend itself (a file may still appear), so it is not permanent.
+var ErrCredentials = errors.New("no usable credentials")
+
+// Method logs in once.
+//
+// The client that Login receives carries the method's namespace and response
+// wrapping, and no token. An answer without a token is an error, never an
+// empty Token. An error that no repetition mends (a refused login) is the
+// client's *vault.Error or is marked with retry.Permanent; anything else may
+// be tried again. Login may be called many times, but not concurrently.
+type Method interface {
+	Login(ctx context.Context, c *vault.Client) (cred.Token, error)
+}
+
+// Closer is implemented by a Method that holds resources.
+type Closer interface{ Close() error }
+
+// Options is what every constructor is given.
+type Options struct {
+	// Mount is the method's mount_path, without a trailing slash, with "auth/".
+	Mount string
+	// Config is the method's config block, to be decoded by the constructor.
+	Config config.Block
+	// Client is the vault stanza as resolved, for methods that need a
+	// client of their own (cert).
+	Client vault.Config
+	Log    *slog.Logger
+}
+
+// Constructor builds a method; its error is a *config.Problem wherever the
+// block is at fault.
+type Constructor func(Options) (Method, error)

@@ -1,0 +1,268 @@
+package config
+
+import (
+	"io/fs"
+	"time"
+)
+
+// File is what one or more configuration files say, decoded and merged, with
+// flags and environment laid over it by Resolve. Durations are typed, file
+// modes are modes, and every name is that of the stanza it comes from.
+type File struct {
+	// Sources lists the files read, in the order they were merged.
+	Sources []string
+
+	PidFile           string
+	ExitAfterAuth     bool
+	LogLevel          string
+	LogFormat         string
+	LogFile           string
+	LogRotateDuration time.Duration
+	LogRotateBytes    int
+	// LogRotateMaxFiles is 0 to keep all old files and -1 to keep none.
+	LogRotateMaxFiles int
+
+	DisableIdleConnections []string
+	DisableKeepAlives      []string
+	ClusterName            string
+
+	Vault          Vault
+	AutoAuth       *AutoAuth
+	Cache          *Cache
+	APIProxy       *APIProxy
+	Listeners      []Listener
+	Templates      []Template
+	TemplateConfig TemplateConfig
+	EnvTemplates   []EnvTemplate
+	Exec           *Exec
+	Telemetry      *Telemetry
+}
+
+// Pos is a place in a configuration file; the zero Pos is "nowhere known".
+type Pos struct {
+	File   string
+	Line   int
+	Column int
+}
+
+// Vault is the vault stanza with flags and environment applied.
+type Vault struct {
+	Address       string
+	Namespace     string
+	CACert        string
+	CACertPEM     string // VAULT_CACERT_BYTES; no key in the file
+	CAPath        string
+	ClientCert    string
+	ClientKey     string
+	TLSSkipVerify bool
+	TLSServerName string
+	// NumRetries is the number of retries after a first try; never negative
+	// once resolved (the file's 0 is the default 12, its -1 is none).
+	NumRetries int
+
+	// The following have no key in the file, only an environment variable
+	// or a flag, as vault-agent.md 1.2 lists them.
+	ClientTimeout    time.Duration // VAULT_CLIENT_TIMEOUT, 60s
+	RateLimit        float64       // VAULT_RATE_LIMIT, requests per second, 0 = none
+	RateBurst        int
+	SRVLookup        bool              // VAULT_SRV_LOOKUP
+	ProxyAddress     string            // VAULT_PROXY_ADDR, VAULT_HTTP_PROXY
+	DisableRedirects bool              // VAULT_DISABLE_REDIRECTS, -disable-redirects
+	Headers          map[string]string // VAULT_HEADERS, -header
+}
+
+// AutoAuth is the auto_auth stanza.
+type AutoAuth struct {
+	EnableReauthOnNewCredentials bool
+	Method                       Method
+	Sinks                        []Sink
+	Pos                          Pos
+}
+
+// Method is how to log in.
+type Method struct {
+	Type string
+	// MountPath has no trailing slash and includes "auth/".
+	MountPath string
+	// Namespace ends with a slash, or is empty.
+	Namespace  string
+	WrapTTL    time.Duration
+	MinBackoff time.Duration
+	MaxBackoff time.Duration
+	ExitOnErr  bool
+	// Config is decoded by the method itself; see Block.
+	Config Block
+	Pos    Pos
+}
+
+// Sink is where a token goes.
+type Sink struct {
+	Type      string
+	WrapTTL   time.Duration
+	DHType    string
+	DHPath    string
+	DeriveKey bool
+	AAD       string
+	AADEnvVar string
+	Config    Block
+	Pos       Pos
+}
+
+// AutoAuthToken says whether the proxy lends the token of auto_auth.
+type AutoAuthToken string
+
+// The values of use_auto_auth_token.
+const (
+	AutoAuthTokenNo    AutoAuthToken = ""
+	AutoAuthTokenYes   AutoAuthToken = "true"
+	AutoAuthTokenForce AutoAuthToken = "force"
+)
+
+// Cache is the cache stanza.
+type Cache struct {
+	UseAutoAuthToken   AutoAuthToken
+	EnforceConsistency string // never, always
+	WhenInconsistent   string // fail, retry, forward
+	Persist            *Persist
+	Pos                Pos
+}
+
+// Persist is the persist block of cache.
+type Persist struct {
+	Type                    string
+	Path                    string
+	KeepAfterImport         bool
+	ExitOnErr               bool
+	ServiceAccountTokenFile string
+	Pos                     Pos
+}
+
+// APIProxy is the api_proxy stanza.
+type APIProxy struct {
+	UseAutoAuthToken   AutoAuthToken
+	EnforceConsistency string
+	WhenInconsistent   string
+	Pos                Pos
+}
+
+// Listener is one listener stanza.
+type Listener struct {
+	Type                      string // tcp, unix
+	Address                   string
+	Role                      string
+	RequireRequestHeader      bool
+	EnableQuit                bool // agent_api.enable_quit
+	ProxyEnableQuit           bool // proxy_api.enable_quit
+	TLSDisable                bool
+	TLSCertFile               string
+	TLSKeyFile                string
+	TLSMinVersion             string
+	TLSMaxVersion             string
+	TLSCipherSuites           []string
+	TLSRequireAndVerifyClient bool
+	TLSClientCAFile           string
+	TLSDisableClientCerts     bool
+	SocketMode                string
+	SocketUser                string
+	SocketGroup               string
+	Pos                       Pos
+}
+
+// Template is one template stanza.
+type Template struct {
+	Source   string
+	Contents string
+	// Secret with Format is latchkey's own: the secret at this path as a
+	// file, without a template. Format is json, dotenv or yaml.
+	Secret string
+	Format string
+
+	Destination    string
+	CreateDestDirs bool
+	// Perms is nil when not set: keep the mode of the file, else 0644.
+	Perms *fs.FileMode
+	// User and Group are names or decimal ids; empty keeps what is there.
+	User, Group       string
+	ErrorOnMissingKey bool
+	ErrorFatal        bool
+	Backup            bool
+	LeftDelimiter     string
+	RightDelimiter    string
+	SandboxPath       string
+	FunctionDenylist  []string
+	// Wait is nil when not set.
+	Wait *Wait
+	// Exec is the command to run after the file changed, nil for none; the
+	// deprecated command and command_timeout arrive here too.
+	Exec *TemplateExec
+	Pos  Pos
+}
+
+// Wait is the quiescence timer of a template.
+type Wait struct{ Min, Max time.Duration }
+
+// TemplateExec is what a template runs when its content changed.
+type TemplateExec struct {
+	// Command has one element for a line that a shell may have to split,
+	// more for an argv that is run as it stands.
+	Command      []string
+	Timeout      time.Duration
+	Env          ExecEnv
+	KillSignal   string
+	KillTimeout  time.Duration
+	ReloadSignal string
+	Splay        time.Duration
+	Pos          Pos
+}
+
+// ExecEnv is the env block of a command.
+type ExecEnv struct {
+	Pristine  bool
+	Custom    []string
+	Allowlist []string
+	Denylist  []string
+}
+
+// TemplateConfig is the template_config stanza.
+type TemplateConfig struct {
+	ExitOnRetryFailure         bool
+	StaticSecretRenderInterval time.Duration
+	MaxConnectionsPerHost      int
+	LeaseRenewalThreshold      float64
+	Pos                        Pos
+}
+
+// EnvTemplate is one env_template stanza: a template whose output is the value
+// of the variable Name.
+type EnvTemplate struct {
+	Name string
+	Template
+}
+
+// Exec is the exec stanza: the child process that daemon mode supervises.
+type Exec struct {
+	Command                []string
+	RestartOnSecretChanges string
+	RestartStopSignal      string
+	ChildProcessStdout     string
+	ChildProcessStderr     string
+	Pos                    Pos
+}
+
+// Telemetry is the telemetry stanza.
+type Telemetry struct {
+	StatsiteAddress         string
+	StatsdAddress           string
+	DogstatsdAddr           string
+	DogstatsdTags           []string
+	PrometheusRetentionTime time.Duration
+	DisableHostname         bool
+	EnableHostnameLabel     bool
+	MetricsPrefix           string
+	FilterDefault           *bool
+	PrefixFilter            []string
+	// Other holds the remaining accepted keys (circonus_*, stackdriver_*),
+	// as text, for the exporter that reads them.
+	Other map[string]string
+	Pos   Pos
+}
