@@ -1,0 +1,142 @@
+package reader
+
+import (
+	"context"
+	"sort"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"latchkey/internal/retry"
+	"latchkey/internal/vault"
+)
+
+// mounts is what the preflights found.
+type mounts struct {
+	mu    sync.Mutex
+	found []vault.Mount
+	// failed are paths whose preflight failed. One that the server answered
+	// (too old for the question, or the token may not ask) is nil here: the
+	// path is read as it stands. One without an answer keeps its error, since
+	// reading a guessed path would report the wrong fault.
+	failed map[string]error
+}
+
+// of returns the mount that serves path; known is true too for a path whose
+// preflight failed.
+func (m *mounts) of(path string) (mount vault.Mount, known bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, f := range m.found {
+		if path+"/" == f.Path || strings.HasPrefix(path, f.Path) {
+			return f, true, nil
+		}
+	}
+	err, known = m.failed[path]
+	return vault.Mount{}, known, err
+}
+
+func (m *mounts) add(path string, found vault.Mount, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil && found.Path != "" && (strings.HasPrefix(path, found.Path) || path+"/" == found.Path) {
+		m.found = append(m.found, found)
+		return
+	}
+	if m.failed == nil {
+		m.failed = make(map[string]error)
+	}
+	if !vault.Temporary(err) {
+		err = nil
+	}
+	m.failed[path] = err
+}
+
+// learnMounts asks once per mount. Which paths share a mount is known only
+// from an answer, so each round asks for one path per first segment and looks
+// what that covers; a mount of several segments costs a further round only
+// where its first segment is shared.
+func (r *Reader) learnMounts(ctx context.Context, todo map[string]Request) {
+	paths := make([]string, 0, len(todo))
+	for _, req := range todo {
+		paths = append(paths, req.Path)
+	}
+	sort.Strings(paths)
+	for {
+		ask := make(map[string]string)
+		for _, p := range paths {
+			if _, known, _ := r.mounts.of(p); known || needsNoMount(p) {
+				continue
+			}
+			first, _, _ := strings.Cut(p, "/")
+			if ask[first] == "" {
+				ask[first] = p
+			}
+		}
+		if len(ask) == 0 {
+			return
+		}
+		var g errgroup.Group
+		g.SetLimit(r.o.Parallel)
+		for _, p := range ask {
+			g.Go(func() error {
+				m, err := r.preflight(ctx, p)
+				m.Path = relative(m.Path, p, r.client.Namespace())
+				r.mounts.add(p, m, err)
+				return nil
+			})
+		}
+		_ = g.Wait()
+	}
+}
+
+// preflight repeats a passing fault; any other failure is an answer.
+func (r *Reader) preflight(ctx context.Context, path string) (m vault.Mount, err error) {
+	err = retry.Do(ctx, r.o.Retry, "find mount of "+path, r.o.Observer, func(ctx context.Context) (err error) {
+		m, err = r.client.Mount(ctx, path)
+		if err != nil && !vault.Temporary(err) {
+			return retry.Permanent(err)
+		}
+		return err
+	})
+	if err != nil {
+		r.o.Log.DebugContext(ctx, "mount not found out, reading the path as it stands", "path", path, "error", err)
+	}
+	return m, err
+}
+
+// needsNoMount tells paths that are never a KV engine's.
+func needsNoMount(path string) bool {
+	return strings.HasPrefix(path, "sys/") || strings.HasPrefix(path, "auth/") ||
+		strings.HasPrefix(path, "identity/") || strings.HasPrefix(path, "cubbyhole/")
+}
+
+// relative takes the client's namespace off a mount path that repeats it.
+func relative(mount, path, namespace string) string {
+	if namespace != "" && !strings.HasPrefix(path, mount) {
+		return strings.TrimPrefix(mount, namespace)
+	}
+	return mount
+}
+
+// resolve gives the API path of a request: for KV version 2, "data/" is put
+// after the mount (for a list "metadata/"), unless the user already did.
+func (m *mounts) resolve(req Request) (path string, kv2 bool, err error) {
+	mount, _, err := m.of(req.Path)
+	if err != nil || !mount.KV2 {
+		return req.Path, false, err
+	}
+	rest := strings.TrimPrefix(strings.TrimPrefix(req.Path+"/", mount.Path), "/")
+	rest = strings.TrimSuffix(rest, "/")
+	prefix := "data/"
+	if req.Op == List {
+		prefix = "metadata/"
+	}
+	for _, p := range []string{"data/", "metadata/", "subkeys/"} {
+		if strings.HasPrefix(rest+"/", p) && (req.Op != List || p == "metadata/") {
+			return req.Path, p == "data/", nil
+		}
+	}
+	return strings.TrimSuffix(mount.Path+prefix+rest, "/"), true, nil
+}

@@ -1,0 +1,191 @@
+// Package reader answers what templates, references and the proxy ask of the
+// server: each request once per run, whoever asks, however often.
+//
+// It finds out the KV version of each mount with one preflight per mount,
+// fetches what is asked together in parallel, repeats what a passing fault
+// broke, and remembers every answer, failures too: a dynamic secret read twice
+// is two leases. Ask for everything you need in one ReadAll.
+package reader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/retry"
+	"latchkey/internal/vault"
+)
+
+// Op is the kind of a Request.
+type Op int
+
+// The operations.
+const (
+	Read Op = iota
+	Write
+	List
+)
+
+// Request is one question to the server. Path is the path as a user writes
+// it: for a KV version 2 mount, with or without its "data/".
+type Request struct {
+	Op    Op
+	Path  string
+	Query string
+	Body  map[string]any
+}
+
+// Key identifies a request: two with the same key have the same answer.
+func (r Request) Key() string {
+	body := ""
+	if r.Op == Write {
+		b, _ := json.Marshal(r.Body) // map keys are sorted
+		body = string(b)
+	}
+	return fmt.Sprintf("%d %s?%s %s", r.Op, r.Path, r.Query, body)
+}
+
+// Result is a secret or an error.
+type Result struct {
+	Secret *cred.Secret
+	Err    error
+}
+
+// Options are the habits of a Reader.
+type Options struct {
+	// Retry is used for what may mend itself; see vault.Temporary. A denial
+	// or an absent secret is final at once.
+	Retry retry.Schedule
+	// Parallel bounds the requests under way at once.
+	Parallel int
+	Observer retry.Observer
+	Log      *slog.Logger
+}
+
+// Reader reads with one identity. It is safe for concurrent use, but two
+// concurrent calls may both ask for the same thing.
+type Reader struct {
+	client *vault.Client
+	o      Options
+	mu     sync.Mutex
+	mounts mounts
+	known  map[string]Result
+	leases []cred.Lease
+}
+
+// New returns a Reader over the client's identity.
+func New(c *vault.Client, o Options) *Reader {
+	if o.Parallel <= 0 {
+		o.Parallel = 10
+	}
+	return &Reader{client: c, o: o, known: make(map[string]Result)}
+}
+
+// Leases returns the leases that the answers so far came with.
+func (r *Reader) Leases() []cred.Lease {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]cred.Lease(nil), r.leases...)
+}
+
+// ReadAll answers the requests in their order and waits for all of them.
+func (r *Reader) ReadAll(ctx context.Context, reqs []Request) []Result {
+	todo := r.unknown(reqs)
+	r.learnMounts(ctx, todo)
+	var g errgroup.Group
+	g.SetLimit(r.o.Parallel)
+	for key, req := range todo {
+		g.Go(func() error {
+			r.remember(key, r.fetch(ctx, req))
+			return nil
+		})
+	}
+	_ = g.Wait()
+	out := make([]Result, len(reqs))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, req := range reqs {
+		out[i] = r.known[req.Key()]
+	}
+	return out
+}
+
+// unknown returns the requests that have no answer yet, each once.
+func (r *Reader) unknown(reqs []Request) map[string]Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	todo := make(map[string]Request)
+	for _, req := range reqs {
+		key := req.Key()
+		if _, ok := r.known[key]; !ok {
+			todo[key] = req
+		}
+	}
+	return todo
+}
+
+func (r *Reader) remember(key string, res Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[key] = res
+	if res.Secret != nil && res.Secret.Lease.ID != "" {
+		r.leases = append(r.leases, res.Secret.Lease)
+	}
+}
+
+// fetch does one request, repeated by the schedule where that may help.
+func (r *Reader) fetch(ctx context.Context, req Request) Result {
+	path, kv2, err := r.mounts.resolve(req)
+	if err != nil {
+		return Result{Err: err}
+	}
+	var s *cred.Secret
+	err = retry.Do(ctx, r.o.Retry, "read "+req.Path, r.o.Observer, func(ctx context.Context) (err error) {
+		s, err = r.once(ctx, req, path, kv2)
+		if err != nil && !vault.Temporary(err) {
+			return retry.Permanent(err)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return Result{Err: err}
+	case s.Data == nil && s.Wrap == nil && s.Auth == nil && req.Op == Read:
+		return Result{Err: &vault.Error{Kind: vault.ErrNotFound, Op: "read", Path: path, Cause: errors.New("the answer is empty")}}
+	}
+	for _, w := range s.Warnings {
+		r.o.Log.WarnContext(ctx, "server warns", "path", path, "warning", w)
+	}
+	return Result{Secret: s}
+}
+
+func (r *Reader) once(ctx context.Context, req Request, path string, kv2 bool) (*cred.Secret, error) {
+	switch req.Op {
+	case Write:
+		body := req.Body
+		if kv2 {
+			body = map[string]any{"data": body}
+		}
+		return r.client.Write(ctx, path, body)
+	case List:
+		s, err := r.client.List(ctx, path)
+		if errors.Is(err, vault.ErrNotFound) {
+			// Nothing to list is an empty list.
+			return &cred.Secret{Data: map[string]any{}}, nil
+		}
+		return s, err
+	default:
+		query, err := url.ParseQuery(req.Query)
+		if err != nil {
+			return nil, retry.Permanent(fmt.Errorf("read %s: query: %w", path, err))
+		}
+		return r.client.Read(ctx, path, query)
+	}
+}

@@ -1,0 +1,102 @@
+package vault
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"latchkey/internal/cred"
+)
+
+// answer is the common shape of the server's JSON. The SDK's type leaves out
+// two fields of auth that tell a limited or batch token from an ordinary one.
+type answer struct {
+	api.Secret
+	Auth *struct {
+		api.SecretAuth
+		TokenType string `json:"token_type"`
+		NumUses   int    `json:"num_uses"`
+	} `json:"auth"`
+}
+
+func (a *answer) secret(now time.Time) *cred.Secret {
+	now = cred.Wall(now)
+	s := &cred.Secret{
+		RequestID: a.RequestID,
+		Lease: cred.Lease{
+			ID: a.LeaseID, Duration: time.Duration(a.LeaseDuration) * time.Second, Renewable: a.Renewable, Issued: now,
+		},
+		Data:     a.Data,
+		Warnings: a.Warnings,
+	}
+	if w := a.WrapInfo; w != nil {
+		s.Wrap = &cred.WrapInfo{
+			Token: cred.Redact(w.Token), Accessor: w.Accessor, TTL: time.Duration(w.TTL) * time.Second,
+			CreationTime: w.CreationTime, CreationPath: w.CreationPath, WrappedAccessor: w.WrappedAccessor,
+		}
+	}
+	if t := a.Auth; t != nil {
+		s.Auth = &cred.Token{
+			Value: cred.Redact(t.ClientToken), Accessor: t.Accessor, Type: t.TokenType, Policies: t.Policies,
+			Metadata: t.Metadata, EntityID: t.EntityID, Orphan: t.Orphan, Uses: t.NumUses,
+			Lease: cred.Lease{Duration: time.Duration(t.LeaseDuration) * time.Second, Renewable: t.Renewable, Issued: now},
+		}
+	}
+	return s
+}
+
+// tokenFromLookup reads lookup-self, whose fields stand in data. A root token
+// has ttl 0 and may lack type and others; only the id is asked for.
+func tokenFromLookup(s *cred.Secret, self cred.Redacted, namespace string) (cred.Token, bool) {
+	id, _ := s.Data["id"].(string)
+	if id == "" {
+		return cred.Token{}, false
+	}
+	t := cred.Token{Value: self, Namespace: namespace, Lease: cred.Lease{Issued: s.Lease.Issued}}
+	t.Accessor, _ = s.Data["accessor"].(string)
+	t.Type, _ = s.Data["type"].(string)
+	t.EntityID, _ = s.Data["entity_id"].(string)
+	t.Orphan, _ = s.Data["orphan"].(bool)
+	t.Policies = append(stringsOf(s.Data["policies"]), stringsOf(s.Data["identity_policies"])...)
+	if n, ok := s.Data["num_uses"].(json.Number); ok {
+		uses, _ := n.Int64()
+		t.Uses = int(uses)
+	}
+	if m, ok := s.Data["meta"].(map[string]any); ok {
+		t.Metadata = make(map[string]string, len(m))
+		for k, v := range m {
+			t.Metadata[k], _ = v.(string)
+		}
+	}
+	t.Lease.Duration = durationOf(s.Data["ttl"])
+	t.Lease.Renewable, _ = s.Data["renewable"].(bool)
+	return t, true
+}
+
+func stringsOf(v any) []string {
+	list, _ := v.([]any)
+	out := make([]string, 0, len(list))
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// durationOf reads a number of seconds.
+func durationOf(v any) time.Duration {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0
+	}
+	sec, err := n.Int64()
+	if err != nil || sec < 0 {
+		return 0
+	}
+	return time.Duration(sec) * time.Second
+}
+
+// seconds rounds up, so that a short wish does not become none.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -1,0 +1,131 @@
+package vault
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"golang.org/x/time/rate"
+)
+
+const defaultTimeout = 60 * time.Second
+
+// newCore builds the connections. The SDK's own NewClient is not used: it
+// reads the environment again and keeps one mutable identity; its TLS set-up
+// is, so that certificates mean what they mean everywhere else.
+func newCore(cfg Config) (*core, error) {
+	base, socket, err := parseAddress(cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	proxy := http.ProxyFromEnvironment
+	if cfg.ProxyAddress != "" {
+		u, err := url.Parse(cfg.ProxyAddress)
+		if err != nil {
+			return nil, fmt.Errorf("proxy address: %w", err)
+		}
+		proxy = http.ProxyURL(u)
+	}
+	t := &http.Transport{
+		Proxy:                 proxy,
+		DialContext:           dialer(base, socket, cfg.SRVLookup),
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       90 * time.Second,
+		MaxConnsPerHost:       cfg.MaxConnsPerHost,
+		MaxIdleConnsPerHost:   max(cfg.MaxConnsPerHost, 2),
+		DisableKeepAlives:     cfg.DisableKeepAlive,
+		DisableCompression:    true,
+		ForceAttemptHTTP2:     true,
+	}
+	sdk := api.Config{HttpClient: &http.Client{Transport: t}}
+	if err := sdk.ConfigureTLS(&api.TLSConfig{
+		CACert: cfg.CACert, CACertBytes: cfg.CACertPEM, CAPath: cfg.CAPath,
+		ClientCert: cfg.ClientCert, ClientKey: cfg.ClientKey,
+		TLSServerName: cfg.TLSServerName, Insecure: cfg.SkipVerify,
+	}); err != nil {
+		return nil, fmt.Errorf("TLS settings: %w", err)
+	}
+	co := &core{
+		base:      base,
+		transport: t,
+		http: &http.Client{
+			Transport: t,
+			// Redirects are followed by do, which knows what may go along.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		headers:          make(http.Header),
+		timeout:          cfg.Timeout,
+		disableRedirects: cfg.DisableRedirects,
+	}
+	if co.timeout <= 0 {
+		co.timeout = defaultTimeout
+	}
+	if cfg.RateLimit > 0 {
+		co.limiter = rate.NewLimiter(rate.Limit(cfg.RateLimit), max(cfg.RateBurst, 1))
+	}
+	for k, v := range cfg.Headers {
+		co.headers.Set(k, v)
+	}
+	return co, nil
+}
+
+// parseAddress accepts what VAULT_ADDR accepts. For a unix socket the URL is
+// the one requests are made with, and socket is the path.
+func parseAddress(address string) (base *url.URL, socket string, err error) {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		if path == "" {
+			return nil, "", errors.New("address: unix:// names no socket")
+		}
+		return &url.URL{Scheme: "http", Host: "localhost"}, path, nil
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, "", fmt.Errorf("address: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, "", fmt.Errorf("address %q is not of the form https://host:port", u.Redacted())
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	u.RawQuery, u.Fragment = "", ""
+	return u, "", nil
+}
+
+func dialer(base *url.URL, socket string, srv bool) func(context.Context, string, string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	switch {
+	case socket != "":
+		return func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }
+	case srv && base.Port() == "":
+		// A name without a port is looked up as an SRV record, as the SDK
+		// does; what has no such record is dialed as it stands.
+		return func(ctx context.Context, network, addr string) (net.Conn, error) {
+			host, _, _ := net.SplitHostPort(addr)
+			if host == base.Hostname() {
+				if _, found, err := net.DefaultResolver.LookupSRV(ctx, "http", "tcp", host); err == nil && len(found) > 0 {
+					addr = net.JoinHostPort(strings.TrimSuffix(found[0].Target, "."), fmt.Sprint(found[0].Port))
+				}
+			}
+			return d.DialContext(ctx, network, addr)
+		}
+	}
+	return d.DialContext
+}
+
+// cleanNamespace yields "" or a path that ends with one slash and has none in
+// front; "root" is the root namespace's name in the server's messages.
+func cleanNamespace(ns string) string {
+	ns = strings.Trim(ns, "/ ")
+	if ns == "" || ns == "root" {
+		return ""
+	}
+	return ns + "/"
+}

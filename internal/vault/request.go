@@ -1,0 +1,255 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"latchkey/internal/cred"
+)
+
+// maxBody bounds an answer, so that a rude server cannot fill the memory.
+const maxBody = 64 << 20
+
+// request is one call.
+type request struct {
+	op, method, path string
+	query            url.Values
+	body             map[string]any
+}
+
+// fail makes the error of a call whose answer is of no use.
+func (r request) fail(kind error, text string) *Error {
+	return &Error{Kind: kind, Op: r.op, Path: r.path, Cause: errors.New(text)}
+}
+
+// secret does the call and decodes an answer in the common shape.
+func (c *Client) secret(ctx context.Context, r request) (*cred.Secret, error) {
+	var a answer
+	if err := c.do(ctx, r, &a); err != nil {
+		return nil, err
+	}
+	return a.secret(time.Now()), nil
+}
+
+// do sends the request once and decodes a good answer into out. An answer
+// without content leaves out alone.
+func (c *Client) do(ctx context.Context, r request, out any) error {
+	if strings.ContainsFunc(c.token.Reveal(), func(c rune) bool { return c < 0x20 || c == 0x7f }) {
+		return r.fail(ErrInvalidToken, "the token holds characters that no token has; is it a whole file?")
+	}
+	if c.limiter != nil {
+		if err := c.limiter.Wait(ctx); err != nil {
+			return &Error{Kind: ErrUnreachable, Op: r.op, Path: r.path, Cause: err}
+		}
+	}
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return c.unreachable(parent, r, err)
+	}
+	defer resp.Body.Close()
+	data, err := readAll(resp)
+	if err != nil {
+		return c.unreachable(parent, r, fmt.Errorf("the answer broke off: %w", err))
+	}
+	if len(data) > maxBody {
+		return r.fail(ErrServer, "the answer is larger than 64 MiB")
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return c.refused(r, resp, data)
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if err := dec.Decode(out); err != nil {
+		return &Error{Kind: ErrServer, Op: r.op, Path: r.path, Cause: errors.New("the answer is not the JSON of a Vault server; is the address right?")}
+	}
+	return nil
+}
+
+// readAll reads the body into one buffer of the right size where it is known.
+func readAll(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= maxBody {
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	return b.Bytes(), err
+}
+
+// send makes the HTTP request and follows one redirect, which is how a standby
+// names the active node; never from https to http.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	u := *c.base
+	u.Path += "/v1/" + r.path
+	u.RawQuery = r.query.Encode()
+	req, err := c.build(ctx, r, u.String())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil || c.disableRedirects {
+		return resp, err
+	}
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return resp, nil
+	}
+	to, err := resp.Location()
+	resp.Body.Close()
+	if err != nil {
+		return nil, fmt.Errorf("redirect: %w", err)
+	}
+	if u.Scheme == "https" && to.Scheme != "https" {
+		return nil, fmt.Errorf("redirect from https to %s refused: it would send the token in clear", to.Redacted())
+	}
+	if req, err = c.build(ctx, r, to.String()); err != nil {
+		return nil, err
+	}
+	return c.http.Do(req)
+}
+
+func (c *Client) build(ctx context.Context, r request, url string) (*http.Request, error) {
+	var body io.Reader
+	if r.body != nil {
+		b, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, url, body)
+	if err != nil {
+		return nil, err
+	}
+	h := req.Header
+	for k, v := range c.headers {
+		h[k] = v
+	}
+	h.Set(api.RequestHeaderName, "true")
+	if body != nil {
+		h.Set("Content-Type", "application/json")
+	}
+	if c.agent != "" {
+		h.Set("User-Agent", c.agent)
+	}
+	if !c.token.Empty() {
+		h.Set(api.AuthHeaderName, c.token.Reveal())
+	}
+	if c.namespace != "" {
+		h.Set(api.NamespaceHeaderName, c.namespace)
+	}
+	if c.wrap > 0 {
+		h.Set("X-Vault-Wrap-TTL", strconv.Itoa(seconds(c.wrap))+"s")
+	}
+	return req, nil
+}
+
+// unreachable says why there is no answer, with the address and without the
+// layers that net/http puts around the cause.
+func (c *Client) unreachable(parent context.Context, r request, err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %s: %w", c.timeout, err)
+	}
+	return &Error{Kind: ErrUnreachable, Op: r.op, Path: r.path, Cause: fmt.Errorf("%s: %w", c.Address(), err)}
+}
+
+// refused turns a status into an error, with the server's words scrubbed of
+// whatever of ours they repeat.
+func (c *Client) refused(r request, resp *http.Response, data []byte) error {
+	e := &Error{Op: r.op, Path: r.path, Status: resp.StatusCode, After: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	var body struct {
+		Errors   []string
+		Warnings []string
+	}
+	if json.Unmarshal(data, &body) == nil {
+		scrub := c.scrubber(r)
+		// A 404 explains itself in warnings ("Invalid path for a versioned
+		// K/V secrets engine"), which is what the user needs to read.
+		for _, m := range append(body.Errors, body.Warnings...) {
+			e.Messages = append(e.Messages, scrub.Replace(strings.Join(strings.Fields(m), " ")))
+		}
+	}
+	e.Kind = kindOf(resp.StatusCode, e.Messages)
+	return e
+}
+
+func kindOf(status int, messages []string) error {
+	switch {
+	case status == http.StatusForbidden, status == http.StatusUnauthorized:
+		for _, m := range messages {
+			if strings.Contains(m, "invalid token") {
+				return ErrInvalidToken
+			}
+		}
+		return ErrDenied
+	case status == http.StatusNotFound:
+		return ErrNotFound
+	case status == http.StatusPreconditionFailed, status == 472, status == 473:
+		return ErrNotReady
+	case status == http.StatusTooManyRequests:
+		return ErrRateLimited
+	case status == http.StatusServiceUnavailable:
+		return ErrSealed
+	case status == http.StatusNotImplemented:
+		return ErrBadRequest
+	case status >= 500:
+		return ErrServer
+	case status >= 300 && status < 400:
+		return ErrServer
+	}
+	return ErrBadRequest
+}
+
+// scrubber replaces the token and every longer string of the request's body.
+func (c *Client) scrubber(r request) *strings.Replacer {
+	var pairs []string
+	add := func(s string) {
+		if len(s) >= 6 {
+			pairs = append(pairs, s, "[redacted]")
+		}
+	}
+	add(c.token.Reveal())
+	for _, v := range r.body {
+		if s, ok := v.(string); ok {
+			add(s)
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// retryAfter reads seconds or a date; anything else is no wish at all. It is
+// capped, so that a server cannot put a client to sleep for a day.
+func retryAfter(v string, now time.Time) time.Duration {
+	const most = 5 * time.Minute
+	if v == "" {
+		return 0
+	}
+	var d time.Duration
+	if n, err := strconv.Atoi(strings.TrimSpace(v)); err == nil {
+		d = time.Duration(min(n, int(most/time.Second))) * time.Second
+	} else if t, err := http.ParseTime(v); err == nil {
+		d = t.Sub(now)
+	}
+	return min(max(d, 0), most)
+}
