@@ -1,0 +1,42 @@
+package floors
+
+import (
+	"go/ast"
+	"testing"
+)
+
+// reveals lists the files in which a secret may leave its cred.Redacted, and
+// what for. Everything else handles it closed.
+var reveals = map[string]string{
+	"internal/auth/approle.go":    "the secret_id goes into the login's body",
+	"internal/auth/jwt.go":        "the JWT goes into the login's body",
+	"internal/auth/kubernetes.go": "the service account's JWT goes into the login's body",
+	"internal/auth/userpass.go":   "the password goes into the login's body",
+	"internal/cred/redacted.go":   "defines it, and compares in constant time",
+	"internal/vault/client.go":    "the token to unwrap goes into the request's body",
+	"internal/vault/request.go":   "the token goes into the request's header",
+}
+
+func TestSecretsAreRevealedOnlyWhereTheyLeave(t *testing.T) {
+	seen := map[string]bool{}
+	exists := map[string]bool{}
+	for _, s := range allSources(t) {
+		exists[s.path] = true
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Reveal" {
+				return true
+			}
+			seen[s.path] = true
+			if reveals[s.path] == "" && s.product() {
+				t.Errorf("%s reveals a secret: if it must leave here, add the file and the reason to reveal_test.go", s.at(sel))
+			}
+			return true
+		})
+	}
+	for _, file := range keys(reveals) {
+		if exists[file] && !seen[file] {
+			t.Errorf("%s reveals nothing any more: take it off the list", file)
+		}
+	}
+}
