@@ -1,0 +1,59 @@
+# The tasks of this project; `make` alone prints them. What they need is Go,
+# and for the race detector a C compiler; all else is fetched by Go itself.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+BENCHN   ?= 1,50,2000
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+MODULES     := . e2e bench
+
+# The race detector is built with C. Where there is no compiler, say so and test
+# without it rather than not at all.
+CC_FOUND := $(shell command -v $(firstword $(shell go env CC)) 2>/dev/null)
+ifneq ($(CC_FOUND),)
+RACE := -race
+export CGO_ENABLED = 1
+endif
+
+.PHONY: help test unit e2e bench-builds lint fuzz bench build docs clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: unit bench-builds e2e ## everything: unit tests, fuzz seeds, laws, samples, the real server
+
+unit: ## unit tests with the race detector, fuzz seeds, laws and samples; no network
+ifndef RACE
+	@echo '*** NO RACE DETECTOR: it needs a C compiler, and none was found. ***' >&2
+endif
+	go vet ./...
+	go test $(RACE) -timeout 15m ./...
+
+bench-builds:
+	cd bench && go vet ./... && go test -timeout 5m ./...
+
+e2e: ## the same cases and more against a real Vault; LATCHKEY_VAULT_BIN names one, else it is built once
+	cd e2e && go vet ./... && go test -timeout 75m ./...
+
+lint: ## gofmt, go vet and staticcheck
+	@fmt=$$(gofmt -l $$(find . -name '*.go')); if [ -n "$$fmt" ]; then echo "not gofmt'ed:"; echo "$$fmt"; exit 1; fi
+	@set -e; for m in $(MODULES); do echo "lint $$m"; (cd $$m && go vet ./... && go run $(STATICCHECK) ./...); done
+
+fuzz: ## each fuzzer for FUZZTIME (30s)
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' internal cmd | while read -r f; do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$f); do \
+			echo "$$name in $$f"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f); \
+		done; done
+
+bench: build ## latchkey, vault agent and a bare program side by side, for BENCHN secrets (1,50,2000)
+	cd bench && go run . -latchkey ../bin/latchkey -n $(BENCHN)
+
+build: ## a static, stripped, reproducible bin/latchkey
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/latchkey ./cmd/latchkey
+
+docs: ## write docs/configuration.md anew from the tables of the configuration
+	go generate ./...
+
+clean: ## remove what was built
+	rm -rf bin dist cover.out
