@@ -1,0 +1,112 @@
+// Package child starts other programs, and is the only place that does.
+//
+// A Command gets exactly the environment it is given, no standard input, and
+// writes to our standard error, because our standard output belongs to data.
+// It leads a process group of its own, so that ending it ends what it started
+// too. Errors name the program and never its arguments, which may hold
+// secrets. Build the environment with Env: it removes first, then adds.
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// Command is one program to run to its end.
+type Command struct {
+	// Argv has one element for a line that a shell splits when it holds
+	// spaces, more for a program and its arguments as they stand.
+	Argv []string
+	// Env is the whole environment of the command, as NAME=value.
+	Env []string
+	// Timeout ends it, 0 for never; KillSignal is sent first ("" for
+	// SIGINT), then SIGKILL after KillTimeout, both to the whole group.
+	Timeout     time.Duration
+	KillSignal  string
+	KillTimeout time.Duration
+}
+
+// ErrTimeout is the kind of the error of a command that its Timeout ended.
+var ErrTimeout = errors.New("timed out")
+
+// ExitError is the error of a command that ended by itself, but not well.
+type ExitError struct {
+	// Program is what was started, "sh" for a line that a shell runs.
+	Program string
+	// Code is the exit code, -1 when a signal ended it.
+	Code int
+	// Signal is the name of that signal, such as "SIGSEGV", else empty.
+	Signal string
+}
+
+func (e *ExitError) Error() string {
+	if e.Signal != "" {
+		return fmt.Sprintf("%s: ended by %s", e.Program, e.Signal)
+	}
+	return fmt.Sprintf("%s: exit code %d", e.Program, e.Code)
+}
+
+// Runner runs commands. The zero Runner sends what they print to os.Stderr.
+type Runner struct {
+	// Output receives standard output and standard error. Anything but an
+	// *os.File is fed through a pipe, which is cut off two seconds after the
+	// command itself has ended.
+	Output io.Writer
+}
+
+// Run runs c to its end with the zero Runner.
+func Run(ctx context.Context, c Command) error { return Runner{}.Run(ctx, c) }
+
+// Run runs c to its end. The error is an *ExitError when the command failed;
+// ErrTimeout when it took too long; ctx's cause when ctx ended it; else the
+// reason why it could not be started. What a command leaves running in the
+// background after it ended by itself is left alone.
+func (r Runner) Run(ctx context.Context, c Command) error {
+	sig, err := ParseSignal(c.KillSignal)
+	if err != nil {
+		return err
+	}
+	out := r.Output
+	if out == nil {
+		out = os.Stderr
+	}
+	p, err := start(c.Argv, c.Env, nil, out, out)
+	if err != nil {
+		return err
+	}
+	if c.Timeout > 0 {
+		late := fmt.Errorf("%s: %w after %s", p.program, ErrTimeout, c.Timeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, late)
+		defer cancel()
+	}
+	select {
+	case <-p.done:
+		return p.result()
+	case <-ctx.Done():
+	}
+	p.end(sig, c.KillTimeout)
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ErrTimeout) {
+		return cause
+	}
+	return fmt.Errorf("%s: stopped: %w", p.program, cause)
+}
+
+// commandLine turns Argv into what is executed, and the name that messages use.
+func commandLine(argv []string) (cmd *exec.Cmd, program string, err error) {
+	switch {
+	case len(argv) == 0 || argv[0] == "":
+		return nil, "", errors.New("the command is empty")
+	case len(argv) == 1 && strings.ContainsAny(argv[0], " \t\n"):
+		cmd = shell(argv[0])
+		return cmd, cmd.Args[0], nil
+	}
+	return exec.Command(argv[0], argv[1:]...), argv[0], nil
+}

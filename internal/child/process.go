@@ -1,0 +1,83 @@
+package child
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// process is a program that has been started. Somebody must wait for done: the
+// one goroutine of this room ends with it.
+type process struct {
+	program string
+	cmd     *exec.Cmd
+	// done is closed when the program has ended and err is set.
+	done chan struct{}
+	err  error
+}
+
+// straggling is how long a pipe for the output stays open after the program
+// has ended, for what it left running in the background.
+const straggling = 2 * time.Second
+
+// start starts a program in a group of its own. A nil env is an empty one.
+func start(argv, env []string, stdin io.Reader, stdout, stderr io.Writer) (*process, error) {
+	cmd, program, err := commandLine(argv)
+	if err != nil {
+		return nil, err
+	}
+	// exec takes a nil Env for "all of mine".
+	cmd.Env = append([]string{}, env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	cmd.WaitDelay = straggling
+	ownGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s: cannot be started: %w", program, bare(err))
+	}
+	p := &process{program: program, cmd: cmd, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.err = cmd.Wait()
+	}()
+	return p, nil
+}
+
+// result is the error of a process that is done.
+func (p *process) result() error {
+	var exit *exec.ExitError
+	switch {
+	case p.err == nil, errors.Is(p.err, exec.ErrWaitDelay):
+		return nil
+	case errors.As(p.err, &exit):
+		return &ExitError{Program: p.program, Code: exit.ExitCode(), Signal: endedBy(exit.ProcessState)}
+	}
+	return fmt.Errorf("%s: %w", p.program, p.err)
+}
+
+// end asks the group to end, waits up to grace, and then makes it. When the
+// program itself has ended, what is left of its group is not waited for.
+func (p *process) end(sig os.Signal, grace time.Duration) {
+	_ = signalGroup(p.cmd.Process, sig)
+	if grace > 0 {
+		t := time.NewTimer(grace)
+		defer t.Stop()
+		select {
+		case <-p.done:
+		case <-t.C:
+		}
+	}
+	_ = signalGroup(p.cmd.Process, os.Kill)
+	<-p.done
+}
+
+// bare drops the layer that repeats the program's name.
+func bare(err error) error {
+	var lookup *exec.Error
+	if errors.As(err, &lookup) {
+		return lookup.Err
+	}
+	return err
+}

@@ -1,0 +1,51 @@
+package child
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+)
+
+// names are the signals that mean something on Windows. All of them end the
+// process: it has no way to be asked.
+var names = map[string]os.Signal{
+	"SIGHUP": syscall.SIGHUP, "SIGINT": syscall.SIGINT, "SIGQUIT": syscall.SIGQUIT,
+	"SIGKILL": syscall.SIGKILL, "SIGTERM": syscall.SIGTERM,
+}
+
+// ParseSignal reads a signal's name, "SIGHUP" or "HUP" in any case; "" is
+// SIGINT.
+func ParseSignal(name string) (os.Signal, error) {
+	if name == "" {
+		return os.Interrupt, nil
+	}
+	full := strings.ToUpper(name)
+	if !strings.HasPrefix(full, "SIG") {
+		full = "SIG" + full
+	}
+	if sig, ok := names[full]; ok {
+		return sig, nil
+	}
+	return nil, fmt.Errorf("unknown signal %q", name)
+}
+
+// shell hands the line to cmd as it is: cmd has quoting rules of its own.
+func shell(line string) *exec.Cmd {
+	cmd := exec.Command("cmd")
+	cmd.SysProcAttr = &syscall.SysProcAttr{CmdLine: "cmd /C " + line}
+	return cmd
+}
+
+func ownGroup(cmd *exec.Cmd) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.CreationFlags |= syscall.CREATE_NEW_PROCESS_GROUP
+}
+
+// signalGroup ends the process itself; Windows cannot signal a group.
+func signalGroup(p *os.Process, _ os.Signal) error { return p.Kill() }
+
+func endedBy(*os.ProcessState) string { return "" }
