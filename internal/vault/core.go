@@ -88,11 +88,11 @@ func parseAddress(address string) (base *url.URL, socket string, err error) {
 		return &url.URL{Scheme: "http", Host: "localhost"}, path, nil
 	}
 	u, err := url.Parse(address)
-	if err != nil {
-		return nil, "", fmt.Errorf("address: %w", err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, "", fmt.Errorf("address %q is not of the form https://host:port", u.Redacted())
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		if u != nil {
+			address = u.Redacted()
+		}
+		return nil, "", fmt.Errorf("address %q is not of the form https://host:port", address)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	u.RawQuery, u.Fragment = "", ""
