@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"latchkey/internal/cred"
 	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
@@ -57,7 +58,7 @@ func (m *mounts) add(path string, found vault.Mount, err error) {
 // from an answer, so each round asks for one path per first segment and looks
 // what that covers; a mount of several segments costs a further round only
 // where its first segment is shared.
-func (r *Reader) learnMounts(ctx context.Context, todo map[string]Request) {
+func (r *Reader) learnMounts(ctx context.Context, todo map[string]cred.Request) {
 	paths := make([]string, 0, len(todo))
 	for _, req := range todo {
 		paths = append(paths, req.Path)
@@ -122,7 +123,7 @@ func relative(mount, path, namespace string) string {
 
 // resolve gives the API path of a request: for KV version 2, "data/" is put
 // after the mount (for a list "metadata/"), unless the user already did.
-func (m *mounts) resolve(req Request) (path string, kv2 bool, err error) {
+func (m *mounts) resolve(req cred.Request) (path string, kv2 bool, err error) {
 	mount, _, err := m.of(req.Path)
 	if err != nil || !mount.KV2 {
 		return req.Path, false, err
@@ -130,11 +131,11 @@ func (m *mounts) resolve(req Request) (path string, kv2 bool, err error) {
 	rest := strings.TrimPrefix(strings.TrimPrefix(req.Path+"/", mount.Path), "/")
 	rest = strings.TrimSuffix(rest, "/")
 	prefix := "data/"
-	if req.Op == List {
+	if req.Op == cred.OpList {
 		prefix = "metadata/"
 	}
 	for _, p := range []string{"data/", "metadata/", "subkeys/"} {
-		if strings.HasPrefix(rest+"/", p) && (req.Op != List || p == "metadata/") {
+		if strings.HasPrefix(rest+"/", p) && (req.Op != cred.OpList || p == "metadata/") {
 			return req.Path, p == "data/", nil
 		}
 	}

@@ -9,7 +9,6 @@ package reader
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,41 +21,6 @@ import (
 	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
-
-// Op is the kind of a Request.
-type Op int
-
-// The operations.
-const (
-	Read Op = iota
-	Write
-	List
-)
-
-// Request is one question to the server. Path is the path as a user writes
-// it: for a KV version 2 mount, with or without its "data/".
-type Request struct {
-	Op    Op
-	Path  string
-	Query string
-	Body  map[string]any
-}
-
-// Key identifies a request: two with the same key have the same answer.
-func (r Request) Key() string {
-	body := ""
-	if r.Op == Write {
-		b, _ := json.Marshal(r.Body) // map keys are sorted
-		body = string(b)
-	}
-	return fmt.Sprintf("%d %s?%s %s", r.Op, r.Path, r.Query, body)
-}
-
-// Result is a secret or an error.
-type Result struct {
-	Secret *cred.Secret
-	Err    error
-}
 
 // Options are the habits of a Reader.
 type Options struct {
@@ -76,7 +40,7 @@ type Reader struct {
 	o      Options
 	mu     sync.Mutex
 	mounts mounts
-	known  map[string]Result
+	known  map[string]cred.Result
 	leases []cred.Lease
 }
 
@@ -85,7 +49,7 @@ func New(c *vault.Client, o Options) *Reader {
 	if o.Parallel <= 0 {
 		o.Parallel = 10
 	}
-	return &Reader{client: c, o: o, known: make(map[string]Result)}
+	return &Reader{client: c, o: o, known: make(map[string]cred.Result)}
 }
 
 // Leases returns the leases that the answers so far came with.
@@ -96,7 +60,7 @@ func (r *Reader) Leases() []cred.Lease {
 }
 
 // ReadAll answers the requests in their order and waits for all of them.
-func (r *Reader) ReadAll(ctx context.Context, reqs []Request) []Result {
+func (r *Reader) ReadAll(ctx context.Context, reqs []cred.Request) []cred.Result {
 	todo := r.unknown(reqs)
 	r.learnMounts(ctx, todo)
 	var g errgroup.Group
@@ -108,7 +72,7 @@ func (r *Reader) ReadAll(ctx context.Context, reqs []Request) []Result {
 		})
 	}
 	_ = g.Wait()
-	out := make([]Result, len(reqs))
+	out := make([]cred.Result, len(reqs))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, req := range reqs {
@@ -118,10 +82,10 @@ func (r *Reader) ReadAll(ctx context.Context, reqs []Request) []Result {
 }
 
 // unknown returns the requests that have no answer yet, each once.
-func (r *Reader) unknown(reqs []Request) map[string]Request {
+func (r *Reader) unknown(reqs []cred.Request) map[string]cred.Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	todo := make(map[string]Request)
+	todo := make(map[string]cred.Request)
 	for _, req := range reqs {
 		key := req.Key()
 		if _, ok := r.known[key]; !ok {
@@ -131,7 +95,7 @@ func (r *Reader) unknown(reqs []Request) map[string]Request {
 	return todo
 }
 
-func (r *Reader) remember(key string, res Result) {
+func (r *Reader) remember(key string, res cred.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known[key] = res
@@ -141,10 +105,10 @@ func (r *Reader) remember(key string, res Result) {
 }
 
 // fetch does one request, repeated by the schedule where that may help.
-func (r *Reader) fetch(ctx context.Context, req Request) Result {
+func (r *Reader) fetch(ctx context.Context, req cred.Request) cred.Result {
 	path, kv2, err := r.mounts.resolve(req)
 	if err != nil {
-		return Result{Err: err}
+		return cred.Result{Err: err}
 	}
 	var s *cred.Secret
 	err = retry.Do(ctx, r.o.Retry, "read "+req.Path, r.o.Observer, func(ctx context.Context) (err error) {
@@ -156,25 +120,25 @@ func (r *Reader) fetch(ctx context.Context, req Request) Result {
 	})
 	switch {
 	case err != nil:
-		return Result{Err: err}
-	case s.Data == nil && s.Wrap == nil && s.Auth == nil && req.Op == Read:
-		return Result{Err: &vault.Error{Kind: vault.ErrNotFound, Op: "read", Path: path, Cause: errors.New("the answer is empty")}}
+		return cred.Result{Err: err}
+	case s.Data == nil && s.Wrap == nil && s.Auth == nil && req.Op == cred.OpRead:
+		return cred.Result{Err: &vault.Error{Kind: vault.ErrNotFound, Op: "read", Path: path, Cause: errors.New("the answer is empty")}}
 	}
 	for _, w := range s.Warnings {
 		r.o.Log.WarnContext(ctx, "server warns", "path", path, "warning", w)
 	}
-	return Result{Secret: s}
+	return cred.Result{Secret: s}
 }
 
-func (r *Reader) once(ctx context.Context, req Request, path string, kv2 bool) (*cred.Secret, error) {
+func (r *Reader) once(ctx context.Context, req cred.Request, path string, kv2 bool) (*cred.Secret, error) {
 	switch req.Op {
-	case Write:
+	case cred.OpWrite:
 		body := req.Body
 		if kv2 {
 			body = map[string]any{"data": body}
 		}
 		return r.client.Write(ctx, path, body)
-	case List:
+	case cred.OpList:
 		s, err := r.client.List(ctx, path)
 		if errors.Is(err, vault.ErrNotFound) {
 			// Nothing to list is an empty list.

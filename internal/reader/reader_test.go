@@ -92,11 +92,11 @@ func reader(t *testing.T, s *server, o Options) *Reader {
 
 func TestEachPathIsReadOnceAndEachMountAskedOnce(t *testing.T) {
 	routes := map[string]func(http.ResponseWriter, *http.Request){}
-	var reqs []Request
+	var reqs []cred.Request
 	for i := range 50 {
 		p := fmt.Sprintf("kv2/data/s%d", i)
 		routes["GET "+p] = data(fmt.Sprintf(`{"data":{"data":{"n":"%d"},"metadata":{}}}`, i))
-		reqs = append(reqs, Request{Path: fmt.Sprintf("kv2/s%d", i)}, Request{Path: fmt.Sprintf("kv2/s%d", i)})
+		reqs = append(reqs, cred.Request{Path: fmt.Sprintf("kv2/s%d", i)}, cred.Request{Path: fmt.Sprintf("kv2/s%d", i)})
 	}
 	s := serve(t, routes)
 	r := reader(t, s, Options{})
@@ -117,29 +117,29 @@ func TestEachPathIsReadOnceAndEachMountAskedOnce(t *testing.T) {
 
 func TestPathsAreResolvedByTheMount(t *testing.T) {
 	for _, c := range []struct {
-		req  Request
+		req  cred.Request
 		want string
 	}{
-		{Request{Path: "kv2/a/b"}, "GET kv2/data/a/b"},
-		{Request{Path: "kv2/data/a"}, "GET kv2/data/a"},
-		{Request{Path: "kv2/metadata/a"}, "GET kv2/metadata/a"},
-		{Request{Path: "kv2/subkeys/a"}, "GET kv2/subkeys/a"},
-		{Request{Path: "kv2/database"}, "GET kv2/data/database"},
-		{Request{Path: "kv2"}, "GET kv2/data"},
-		{Request{Path: "kv2/a", Query: "version=3"}, "GET kv2/data/a?version=3"},
-		{Request{Path: "kv1/a"}, "GET kv1/a"},
-		{Request{Path: "team/x/a"}, "GET team/x/data/a"},
-		{Request{Path: "denied/a"}, "GET denied/a"},
-		{Request{Op: List, Path: "kv2/a"}, "GET kv2/metadata/a?list=true"},
-		{Request{Op: List, Path: "kv2/metadata/a"}, "GET kv2/metadata/a?list=true"},
-		{Request{Op: List, Path: "kv2"}, "GET kv2/metadata?list=true"},
-		{Request{Op: List, Path: "kv1/a"}, "GET kv1/a?list=true"},
-		{Request{Op: Write, Path: "kv2/a", Body: map[string]any{"k": "v"}}, "PUT kv2/data/a"},
-		{Request{Op: Write, Path: "pki/issue/r", Body: map[string]any{"k": "v"}}, "PUT pki/issue/r"},
-		{Request{Path: "sys/policy"}, "GET sys/policy"},
+		{cred.Request{Path: "kv2/a/b"}, "GET kv2/data/a/b"},
+		{cred.Request{Path: "kv2/data/a"}, "GET kv2/data/a"},
+		{cred.Request{Path: "kv2/metadata/a"}, "GET kv2/metadata/a"},
+		{cred.Request{Path: "kv2/subkeys/a"}, "GET kv2/subkeys/a"},
+		{cred.Request{Path: "kv2/database"}, "GET kv2/data/database"},
+		{cred.Request{Path: "kv2"}, "GET kv2/data"},
+		{cred.Request{Path: "kv2/a", Query: "version=3"}, "GET kv2/data/a?version=3"},
+		{cred.Request{Path: "kv1/a"}, "GET kv1/a"},
+		{cred.Request{Path: "team/x/a"}, "GET team/x/data/a"},
+		{cred.Request{Path: "denied/a"}, "GET denied/a"},
+		{cred.Request{Op: cred.OpList, Path: "kv2/a"}, "GET kv2/metadata/a?list=true"},
+		{cred.Request{Op: cred.OpList, Path: "kv2/metadata/a"}, "GET kv2/metadata/a?list=true"},
+		{cred.Request{Op: cred.OpList, Path: "kv2"}, "GET kv2/metadata?list=true"},
+		{cred.Request{Op: cred.OpList, Path: "kv1/a"}, "GET kv1/a?list=true"},
+		{cred.Request{Op: cred.OpWrite, Path: "kv2/a", Body: map[string]any{"k": "v"}}, "PUT kv2/data/a"},
+		{cred.Request{Op: cred.OpWrite, Path: "pki/issue/r", Body: map[string]any{"k": "v"}}, "PUT pki/issue/r"},
+		{cred.Request{Path: "sys/policy"}, "GET sys/policy"},
 	} {
 		s := serve(t, nil)
-		reader(t, s, Options{}).ReadAll(t.Context(), []Request{c.req})
+		reader(t, s, Options{}).ReadAll(t.Context(), []cred.Request{c.req})
 		found := false
 		for _, line := range s.requests() {
 			found = found || line == c.want
@@ -152,7 +152,7 @@ func TestPathsAreResolvedByTheMount(t *testing.T) {
 
 func TestMountsOfSeveralSegmentsAreEachAskedOnce(t *testing.T) {
 	s := serve(t, nil)
-	reader(t, s, Options{}).ReadAll(t.Context(), []Request{{Path: "team/x/1"}, {Path: "team/x/2"}, {Path: "team/y/1"}, {Path: "team/y/2"}})
+	reader(t, s, Options{}).ReadAll(t.Context(), []cred.Request{{Path: "team/x/1"}, {Path: "team/x/2"}, {Path: "team/y/1"}, {Path: "team/y/2"}})
 	n := 0
 	for _, line := range s.requests() {
 		if strings.Contains(line, "sys/internal/ui/mounts") {
@@ -172,7 +172,7 @@ func TestAWriteToKV2IsWrappedInData(t *testing.T) {
 			_, _ = io.WriteString(w, `{"data":{"version":1}}`)
 		},
 	})
-	reader(t, s, Options{}).ReadAll(t.Context(), []Request{{Op: Write, Path: "kv2/a", Body: map[string]any{"k": "v"}}})
+	reader(t, s, Options{}).ReadAll(t.Context(), []cred.Request{{Op: cred.OpWrite, Path: "kv2/a", Body: map[string]any{"k": "v"}}})
 	if fmt.Sprint(body) != "map[data:map[k:v]]" {
 		t.Errorf("body is %v", body)
 	}
@@ -180,7 +180,7 @@ func TestAWriteToKV2IsWrappedInData(t *testing.T) {
 
 func TestAnEmptyListIsNoError(t *testing.T) {
 	s := serve(t, nil)
-	res := reader(t, s, Options{}).ReadAll(t.Context(), []Request{{Op: List, Path: "kv2/none"}})
+	res := reader(t, s, Options{}).ReadAll(t.Context(), []cred.Request{{Op: cred.OpList, Path: "kv2/none"}})
 	if res[0].Err != nil || res[0].Secret == nil {
 		t.Errorf("%+v", res[0])
 	}
@@ -210,7 +210,7 @@ func TestFaults(t *testing.T) {
 			})
 			r := reader(t, s, Options{Retry: sched})
 			for range 2 {
-				res := r.ReadAll(t.Context(), []Request{{Path: "kv1/a"}})
+				res := r.ReadAll(t.Context(), []cred.Request{{Path: "kv1/a"}})
 				if !errors.Is(res[0].Err, c.want) || (res[0].Err == nil) != (c.want == nil) {
 					t.Errorf("error %v, want %v", res[0].Err, c.want)
 				}
@@ -226,7 +226,7 @@ func TestAPreflightWithoutAnswerFailsTheReadWithItsCause(t *testing.T) {
 	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
 		"GET sys/internal/ui/mounts/kv2/a": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
 	})
-	res := reader(t, s, Options{}).ReadAll(t.Context(), []Request{{Path: "kv2/a"}})
+	res := reader(t, s, Options{}).ReadAll(t.Context(), []cred.Request{{Path: "kv2/a"}})
 	if !errors.Is(res[0].Err, vault.ErrSealed) {
 		t.Errorf("error is %v", res[0].Err)
 	}
@@ -238,7 +238,7 @@ func TestCancelEndsAllReads(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	res := reader(t, s, Options{Retry: retry.Schedule{Attempts: 12, Base: time.Hour}}).ReadAll(ctx, []Request{{Path: "kv1/a"}})
+	res := reader(t, s, Options{Retry: retry.Schedule{Attempts: 12, Base: time.Hour}}).ReadAll(ctx, []cred.Request{{Path: "kv1/a"}})
 	if !errors.Is(res[0].Err, vault.ErrUnreachable) {
 		t.Errorf("error is %v", res[0].Err)
 	}
@@ -250,7 +250,7 @@ func TestLeasesAreKnown(t *testing.T) {
 		"GET kv1/a":            data(`{"data":{"a":"b"},"lease_duration":2764800}`),
 	})
 	r := reader(t, s, Options{})
-	r.ReadAll(t.Context(), []Request{{Path: "database/creds/x"}, {Path: "kv1/a"}})
+	r.ReadAll(t.Context(), []cred.Request{{Path: "database/creds/x"}, {Path: "kv1/a"}})
 	if l := r.Leases(); len(l) != 1 || l[0].ID != "database/creds/x/1" {
 		t.Errorf("leases are %v", l)
 	}

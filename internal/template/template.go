@@ -6,11 +6,23 @@
 // nothing is missing. One bad template disturbs no other, and no local fault
 // (a template that does not parse, a disk that is full) reads a secret again,
 // because a second read may mint a second lease.
+//
+// Use it in three steps: New parses everything and reports every template that
+// is at fault, Requests and Plan.CheckWritable tell beforehand what a run would
+// ask for and whether it could write, Render does the work. A Set keeps no
+// state between two Renders and is safe for one Render at a time.
+//
+// No error of this package holds a value of a secret; see scrub.go when adding
+// one that quotes what a template said while it was evaluated.
 package template
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"latchkey/internal/cred"
@@ -18,9 +30,12 @@ import (
 
 // The kinds of this room's errors.
 var (
-	// ErrParse: the template itself is at fault.
+	// ErrParse: the template itself is at fault: its text, its source or its
+	// options. Every error of New is this, except a user or group that this
+	// machine does not know, which is ErrWrite.
 	ErrParse = errors.New("template does not parse")
-	// ErrMissing: a key that the template names is not in the secret.
+	// ErrMissing: a key that the template names is not in the secret, or a
+	// Consul key or Nomad variable that it needs does not exist.
 	ErrMissing = errors.New("missing key")
 	// ErrRender: the template failed while it was evaluated.
 	ErrRender = errors.New("template not rendered")
@@ -30,42 +45,61 @@ var (
 	ErrCommand = errors.New("template command failed")
 )
 
-// Op is the kind of a Request.
-type Op int
+// Request and Op are the nouns that all readers share; see cred.
+type (
+	Request = cred.Request
+	Op      = cred.Op
+)
 
 // The operations a template can ask for.
 const (
-	OpRead  Op = iota // secret "path"; KV version 2 is found out by the Reader
-	OpWrite           // secret "path" "k=v", pkiCert
-	OpList            // secrets "path"
+	OpRead  = cred.OpRead
+	OpWrite = cred.OpWrite
+	OpList  = cred.OpList
 )
 
-// Request is one thing a template needs from the server. Two requests with
-// the same Key are the same request and are answered once per run.
-type Request struct {
-	Op Op
-	// Path is as the template has it, without surrounding slashes, without
-	// the query.
-	Path string
-	// Query is the encoded query of a read, "version=2" for instance.
-	Query string
-	// Body is what a write sends.
-	Body map[string]any
+// Key identifies the request without showing what a write sends: the body
+// enters as a hash.
+func (r Request) Key() string {
+	key := fmt.Sprintf("%d %s", r.Op, r.Path)
+	if r.Query != "" {
+		key += "?" + r.Query
+	}
+	if r.Op == OpWrite {
+		// Maps are marshalled with sorted keys, and a body from a template
+		// holds only strings, so this cannot fail.
+		body, _ := json.Marshal(r.Body)
+		sum := sha256.Sum256(body)
+		key += "#" + hex.EncodeToString(sum[:])
+	}
+	return key
+}
+
+// String names the request for a message; it never shows a body.
+func (r Request) String() string {
+	switch r.Op {
+	case OpWrite:
+		return "write " + r.Path
+	case OpList:
+		return "list " + r.Path
+	}
+	if r.Query != "" {
+		return "secret " + r.Path + "?" + r.Query
+	}
+	return "secret " + r.Path
 }
 
 // Reader answers requests. ReadAll returns one Result for each Request, in
 // their order, and waits for all of them; it fetches what it can in parallel
 // and answers a request it has answered before from memory. How often a
 // failed read is tried again is the Reader's affair.
+//
+// A read of a secret that does not exist or is deleted is an error. A list of a
+// folder that does not exist is not: it is a Secret without keys, because that
+// is what templates written for Vault Agent expect. A write that the server
+// answers with nothing is an empty Secret.
 type Reader interface {
-	ReadAll(ctx context.Context, reqs []Request) []Result
-}
-
-// Result is the answer to a Request: a secret or an error, never both and
-// never neither.
-type Result struct {
-	Secret *cred.Secret
-	Err    error
+	ReadAll(ctx context.Context, reqs []Request) []cred.Result
 }
 
 // Runner runs the command of a template; internal/child satisfies it.

@@ -1,0 +1,46 @@
+package cred
+
+import (
+	"encoding/json"
+	"strconv"
+)
+
+// Op is the kind of a Request.
+type Op int
+
+// The operations.
+const (
+	OpRead  Op = iota // secret "path"
+	OpWrite           // secret "path" "k=v", pkiCert
+	OpList            // secrets "path"
+)
+
+// Request is one question to the server, as a template, a reference or the
+// proxy asks it. Two requests with the same Key are the same request.
+type Request struct {
+	Op Op
+	// Path is as the user writes it, without surrounding slashes and without
+	// the query: for a KV version 2 mount with or without its "data/".
+	Path string
+	// Query is the encoded query of a read, such as "version=2".
+	Query string
+	// Body is what a write sends.
+	Body map[string]any
+}
+
+// Key identifies the request. It may hold values of Body: do not print it.
+func (r Request) Key() string {
+	key := strconv.Itoa(int(r.Op)) + " " + r.Path + "?" + r.Query
+	if r.Op == OpWrite {
+		body, _ := json.Marshal(r.Body) // a map's keys come out sorted
+		key += " " + string(body)
+	}
+	return key
+}
+
+// Result is the answer to a Request: a secret or an error, never both and
+// never neither.
+type Result struct {
+	Secret *Secret
+	Err    error
+}
