@@ -36,6 +36,9 @@ type File struct {
 	EnvTemplates   []EnvTemplate
 	Exec           *Exec
 	Telemetry      *Telemetry
+
+	// where remembers the places of keys, for problems found later.
+	where *where
 }
 
 // Pos is a place in a configuration file; the zero Pos is "nowhere known".
@@ -162,6 +165,7 @@ type Listener struct {
 	TLSRequireAndVerifyClient bool
 	TLSClientCAFile           string
 	TLSDisableClientCerts     bool
+	TLSAutoReload             bool // from OpenBao
 	SocketMode                string
 	SocketUser                string
 	SocketGroup               string
@@ -196,10 +200,18 @@ type Template struct {
 	// deprecated command and command_timeout arrive here too.
 	Exec *TemplateExec
 	Pos  Pos
+
+	// What command and command_timeout said, until Exec is settled.
+	oldCommand []string
+	oldTimeout time.Duration
 }
 
 // Wait is the quiescence timer of a template.
-type Wait struct{ Min, Max time.Duration }
+type Wait struct {
+	Min, Max time.Duration
+
+	enabled *bool
+}
 
 // TemplateExec is what a template runs when its content changed.
 type TemplateExec struct {
@@ -213,6 +225,8 @@ type TemplateExec struct {
 	ReloadSignal string
 	Splay        time.Duration
 	Pos          Pos
+
+	enabled *bool
 }
 
 // ExecEnv is the env block of a command.

@@ -1,0 +1,147 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// parseJSON reads a file in JSON into the same tree as HCL. A key given twice
+// in one object is a problem, as it is in HCL.
+func parseJSON(src *source) (*node, *Problem) {
+	src.json = true
+	data := src.data
+	skip := 0
+	if bytes.HasPrefix(data, bom) {
+		skip = len(bom)
+	}
+	src.strings = jsonStrings(data)
+	p := &jsonParser{src: src, base: skip, dec: json.NewDecoder(bytes.NewReader(data[skip:]))}
+	p.dec.UseNumber()
+	root, bad := p.value(0)
+	if bad != nil {
+		return nil, bad
+	}
+	if root.kind != kObject {
+		return nil, p.problem(root.off, "the top of a configuration must be an object", "")
+	}
+	if off := p.start(); off < len(data) {
+		return nil, p.problem(off, "something follows the end of the configuration", "")
+	}
+	return root, nil
+}
+
+type jsonParser struct {
+	src  *source
+	base int
+	dec  *json.Decoder
+}
+
+func (p *jsonParser) problem(off int, text, hint string) *Problem {
+	return &Problem{Pos: p.src.pos(off), Text: text, Hint: hint, Source: p.src.line(off)}
+}
+
+// start is where the next token begins.
+func (p *jsonParser) start() int {
+	off := p.base + int(p.dec.InputOffset())
+	for off < len(p.src.data) && strings.IndexByte(" \t\r\n,:", p.src.data[off]) >= 0 {
+		off++
+	}
+	return off
+}
+
+func (p *jsonParser) token() (json.Token, int, *Problem) {
+	off := p.start()
+	t, err := p.dec.Token()
+	if err == nil {
+		return t, off, nil
+	}
+	var syn *json.SyntaxError
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, off, p.problem(len(p.src.data), "the file ends in the middle of the configuration", "")
+	case errors.As(err, &syn):
+		text := strings.Replace(syn.Error(), "invalid character", "unexpected", 1)
+		return nil, off, p.problem(p.base+max(int(syn.Offset)-1, 0), "not JSON: "+text, "")
+	}
+	return nil, off, p.problem(off, "not JSON", "")
+}
+
+func (p *jsonParser) value(depth int) (*node, *Problem) {
+	t, off, bad := p.token()
+	if bad != nil {
+		return nil, bad
+	}
+	n := &node{src: p.src, off: off}
+	if depth > maxDepth {
+		return nil, p.problem(off, "nested too deep", "")
+	}
+	switch v := t.(type) {
+	case nil:
+		n.kind = kNull
+	case bool:
+		n.kind, n.text = kBool, fmt.Sprint(v)
+	case json.Number:
+		n.kind, n.text = kNumber, v.String()
+	case string:
+		n.text = v
+	case json.Delim:
+		if v == '[' {
+			return n, p.list(n, depth)
+		}
+		return n, p.object(n, depth)
+	}
+	return n, nil
+}
+
+func (p *jsonParser) list(n *node, depth int) *Problem {
+	n.kind = kList
+	for p.dec.More() {
+		v, bad := p.value(depth + 1)
+		if bad != nil {
+			return bad
+		}
+		n.list = append(n.list, v)
+	}
+	_, _, bad := p.token()
+	return bad
+}
+
+func (p *jsonParser) object(n *node, depth int) *Problem {
+	n.kind = kObject
+	for p.dec.More() {
+		k, off, bad := p.token()
+		if bad != nil {
+			return bad
+		}
+		v, bad := p.value(depth + 1)
+		if bad != nil {
+			return bad
+		}
+		key, _ := k.(string)
+		n.entries = append(n.entries, &entry{key: key, off: off, val: v, assigned: true})
+	}
+	_, _, bad := p.token()
+	return bad
+}
+
+// jsonStrings finds the insides of all strings, for hiding them in messages.
+func jsonStrings(data []byte) []span {
+	var out []span
+	for i := 0; i < len(data); i++ {
+		if data[i] != '"' {
+			continue
+		}
+		from := i + 1
+		for i = from; i < len(data) && data[i] != '"'; i++ {
+			if data[i] == '\\' {
+				i++
+			}
+		}
+		out = append(out, span{from, min(i, len(data))})
+	}
+	return out
+}

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/agext/levenshtein"
+)
+
+// suggest is the hint for an unknown key: the known one it resembles, or the
+// place where a key of that name is known.
+func suggest(key, where string, known []string) string {
+	if hint := closest(key, known); hint != "" {
+		return hint
+	}
+	if homes := homesOf(key); len(homes) > 0 {
+		return fmt.Sprintf("it is not %s; it belongs to %s", where, strings.Join(homes, " or "))
+	}
+	return ""
+}
+
+// closest is "did you mean ...?", or "" when nothing is close.
+func closest(word string, known []string) string {
+	if len(word) > 64 {
+		return ""
+	}
+	best, least := "", 1+max(1, len(word)/3)
+	for _, k := range known {
+		d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(k), nil)
+		if d < least {
+			best, least = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// homesOf names the blocks that have a key of that name. The list is spelled
+// out because a walk over the table from the decoder that the table names
+// would be a circle.
+func homesOf(key string) []string {
+	var out []string
+	for _, st := range stanzas() {
+		k := find(st.keys, key)
+		if k == nil || k.notInFile || strings.Contains(k.name, "*") {
+			continue
+		}
+		name := st.name
+		if name == "" {
+			name = "the top level"
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	if len(out) > 3 {
+		return nil
+	}
+	return out
+}

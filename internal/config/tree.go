@@ -1,0 +1,196 @@
+package config
+
+import (
+	"bytes"
+	"sort"
+	"strings"
+	"unicode/utf8"
+)
+
+// kind is what a value in a file is.
+type kind int
+
+const (
+	kString kind = iota
+	kNumber
+	kBool
+	kNull
+	kList
+	kObject
+)
+
+func (k kind) String() string {
+	switch k {
+	case kString:
+		return "a string"
+	case kNumber:
+		return "a number"
+	case kBool:
+		return "true or false"
+	case kNull:
+		return "null"
+	case kList:
+		return "a list"
+	}
+	return "a block"
+}
+
+// node is one value. Both parsers build it, and the decoders read nothing else.
+type node struct {
+	kind kind
+	off  int // where it starts in its source
+	src  *source
+	// text is the value of a string, the digits of a number as they stand in
+	// the file, or "true" and "false".
+	text    string
+	list    []*node
+	entries []*entry
+}
+
+// json says that HCL's octal rule for numbers does not apply.
+func (n *node) json() bool { return n.src.json }
+
+// entry is one key of an object: an attribute or a block.
+type entry struct {
+	key    string
+	off    int
+	labels []label
+	val    *node
+	// assigned tells `a = {}` and every JSON key from the block `a {}`.
+	assigned bool
+}
+
+type label struct {
+	text string
+	off  int
+}
+
+// source is one file, kept for positions and for the lines that messages show.
+type source struct {
+	name string
+	data []byte
+	json bool
+	// strings are the spans of all quoted strings and heredocs, in order.
+	strings []span
+	starts  []int // offset of each line, built when first asked for
+}
+
+// span is a half-open range of bytes.
+type span struct{ from, to int }
+
+func (s *source) lineOf(off int) int {
+	if s.starts == nil {
+		s.starts = append(s.starts, 0)
+		for i, c := range s.data {
+			if c == '\n' {
+				s.starts = append(s.starts, i+1)
+			}
+		}
+	}
+	return sort.SearchInts(s.starts, off+1) - 1
+}
+
+// pos is the line and column, both from 1, of a byte offset. A column counts
+// characters, so that an editor's cursor goes where the message says.
+func (s *source) pos(off int) Pos {
+	off = min(max(off, 0), len(s.data))
+	line := s.lineOf(off)
+	col := utf8.RuneCount(s.data[s.starts[line]:off]) + 1
+	if line == 0 && bytes.HasPrefix(s.data, bom) && off >= len(bom) {
+		col--
+	}
+	return Pos{File: s.name, Line: line + 1, Column: col}
+}
+
+var bom = []byte("\xef\xbb\xbf")
+
+// line is the line around off as a message may show it: without its break,
+// and with every string hidden that could be a secret.
+func (s *source) line(off int) string {
+	off = min(max(off, 0), len(s.data))
+	line := s.lineOf(off)
+	from, to := s.starts[line], len(s.data)
+	if line+1 < len(s.starts) {
+		to = s.starts[line+1]
+	}
+	text := bytes.Clone(s.data[from:to])
+	first := sort.Search(len(s.strings), func(i int) bool { return s.strings[i].to > from })
+	for _, sp := range s.strings[first:] {
+		if sp.from >= to {
+			break
+		}
+		if s.showable(sp) {
+			continue
+		}
+		for i := max(sp.from, from); i < min(sp.to, to); i++ {
+			if c := text[i-from]; c != '\n' && c != '\r' && c < utf8.RuneSelf {
+				text[i-from] = '*'
+			} else if c >= utf8.RuneSelf {
+				text[i-from] = hiddenByte(c)
+			}
+		}
+	}
+	text = bytes.TrimRight(text, "\r\n")
+	if line == 0 {
+		text = bytes.TrimPrefix(text, bom)
+	}
+	return strings.ToValidUTF8(string(bytes.ReplaceAll(text, []byte{0}, nil)), "\uFFFD")
+}
+
+// hiddenByte hides one byte of a longer character: the first becomes a star,
+// the others go, so that columns stay right.
+func hiddenByte(c byte) byte {
+	if utf8.RuneStart(c) {
+		return '*'
+	}
+	return 0
+}
+
+// showable says whether a message may show a string: it is a key or a label,
+// or the value of a key that is known to hold no secret.
+func (s *source) showable(sp span) bool {
+	before := bytes.TrimRight(s.data[:sp.from-min(sp.from, 1)], " \t\r\n")
+	if len(before) == 0 {
+		return true
+	}
+	switch before[len(before)-1] {
+	case '=', ':':
+	case '[', ',':
+		// An element of a list, or a key after a comma.
+		return isKeyHere(s.data[sp.to:])
+	default:
+		return isKeyHere(s.data[sp.to:])
+	}
+	before = bytes.TrimRight(before[:len(before)-1], " \t\r\n\"")
+	i := len(before)
+	for i > 0 && isKeyByte(before[i-1]) {
+		i--
+	}
+	return harmless(string(before[i:]))
+}
+
+// isKeyHere looks at what follows a string: a key is followed by an equals
+// sign, a colon, a brace or (as a block's name is) by a label.
+func isKeyHere(rest []byte) bool {
+	if len(rest) > 0 && rest[0] == '"' {
+		rest = rest[1:]
+	}
+	rest = bytes.TrimLeft(rest, " \t\r\n")
+	return len(rest) > 0 && (rest[0] == '=' || rest[0] == ':' || rest[0] == '{' || rest[0] == '"')
+}
+
+func isKeyByte(c byte) bool {
+	return c == '_' || c == '-' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+func (n *node) pos() Pos { return n.src.pos(n.off) }
+
+// get is the last entry of that name, nil for none.
+func (n *node) get(key string) *entry {
+	for i := len(n.entries) - 1; i >= 0; i-- {
+		if n.entries[i].key == key {
+			return n.entries[i]
+		}
+	}
+	return nil
+}
