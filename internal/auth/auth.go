@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
@@ -46,7 +47,19 @@ type Options struct {
 	// Client is the vault stanza as resolved, for methods that need a
 	// client of their own (cert).
 	Client vault.Config
-	Log    *slog.Logger
+	// Wrap is the method's wrap_ttl, 0 for none. The client that Login
+	// receives asks for it already; only a method that builds its own client
+	// or makes no login request has to look here.
+	Wrap time.Duration
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+func (o Options) logger() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
 }
 
 // Constructor builds a method; its error is a *config.Problem wherever the

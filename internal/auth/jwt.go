@@ -1,0 +1,58 @@
+package auth
+
+import (
+	"context"
+	"time"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/vault"
+)
+
+type jwtConfig struct {
+	Path           string `config:"path,required"`
+	Role           string `config:"role,required"`
+	Remove         bool   `config:"remove_jwt_after_reading"`
+	FollowSymlinks bool   `config:"remove_jwt_follows_symlinks"`
+	// ReadPeriod is how often a watcher looks for a new file. Each login
+	// reads the file anyway, so a one-shot has no use for it.
+	ReadPeriod time.Duration `config:"jwt_read_period"`
+}
+
+// jwt logs in with a signed token from a file, such as one that a platform
+// writes and rotates. What was read last is kept in memory and serves again
+// when the file is gone. The file is removed after a login that succeeded.
+type jwt struct {
+	o    Options
+	cfg  jwtConfig
+	file credentialFile
+	last cred.Redacted
+}
+
+// JWT is the constructor of method "jwt".
+func JWT(o Options) (Method, error) {
+	cfg := jwtConfig{Remove: true}
+	if err := o.Config.Decode(&cfg); err != nil {
+		return nil, err
+	}
+	if cfg.ReadPeriod < 0 {
+		return nil, o.Config.Problem("jwt_read_period", "is negative", "give a duration such as 1m")
+	}
+	return &jwt{o: o, cfg: cfg, file: credentialFile{what: "JWT", key: "path", path: cfg.Path, log: o.logger()}}, nil
+}
+
+func (m *jwt) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
+	read, err := m.file.read()
+	switch {
+	case err == nil:
+		m.last = read
+	case m.last.Empty():
+		return cred.Token{}, m.o.attempted(err)
+	default:
+		m.o.logger().Debug("using the JWT read earlier", "error", err)
+	}
+	tok, err := login(ctx, c, m.o, map[string]any{"role": m.cfg.Role, "jwt": m.last.Reveal()})
+	if err == nil && m.cfg.Remove && !read.Empty() {
+		m.file.discard(read, m.cfg.FollowSymlinks)
+	}
+	return tok, err
+}

@@ -1,0 +1,36 @@
+package sink
+
+import (
+	"context"
+	"io"
+
+	"latchkey/internal/retry"
+)
+
+// newStdout is the constructor of sink "stdout": the token followed by a line
+// break, which is what $(...) and a reader of lines expect; wrapped and sealed
+// tokens are one line of JSON as everywhere. It takes no keys.
+func newStdout(o Options) (Destination, error) {
+	if err := o.Config.Decode(&struct{}{}); err != nil {
+		return nil, err
+	}
+	if o.Stdout != nil {
+		return &stream{o.Stdout}, nil
+	}
+	return &descriptor{name: "stdout", fd: 1, line: true}, nil
+}
+
+// stream is standard output as the caller gave it.
+type stream struct{ w io.Writer }
+
+func (s *stream) Name() string { return "stdout" }
+
+func (s *stream) Put(_ context.Context, data []byte) error {
+	if data[len(data)-1] != '\n' {
+		data = append(data[:len(data):len(data)], '\n')
+	}
+	_, err := s.w.Write(data)
+	return retry.Permanent(err)
+}
+
+func (s *stream) Check() error { return nil }

@@ -1,0 +1,40 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/retry"
+)
+
+// WriteAll writes the token to every sink, all at once, and waits for them:
+// none delays another. Each is tried again by the schedule as long as its
+// failure may mend itself and ctx goes on. The error joins the failures; each
+// names its sink and is ErrWrite and its cause. The observer hears of one
+// failed attempt at a time.
+func WriteAll(ctx context.Context, sinks []Sink, tok cred.Token, s retry.Schedule, seen retry.Observer) error {
+	var mu sync.Mutex
+	quiet := seen
+	if seen != nil {
+		quiet = func(n retry.Notice) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen(n)
+		}
+	}
+	errs := make([]error, len(sinks))
+	var wg sync.WaitGroup
+	for i, sink := range sinks {
+		wg.Go(func() {
+			err := retry.Do(ctx, s, "sink "+sink.Name(), quiet, func(ctx context.Context) error { return sink.Write(ctx, tok) })
+			if err != nil {
+				errs[i] = fmt.Errorf("%w: %s: %w", ErrWrite, sink.Name(), err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
