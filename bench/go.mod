@@ -1,0 +1,13 @@
+module latchkey/bench
+
+go 1.26.0
+
+require (
+	latchkey v0.0.0
+	latchkey/e2e v0.0.0
+)
+
+replace (
+	latchkey => ../
+	latchkey/e2e => ../e2e
+)
