@@ -72,7 +72,7 @@ func names() string { return strings.Join(slices.Sorted(maps.Keys(All)), ", ") }
 func nearest(name string) string {
 	name = strings.ToLower(strings.ReplaceAll(name, "-", "_"))
 	best, least := "", 1000
-	for _, known := range slices.Sorted(maps.Keys(All)) {
+	for _, known := range slices.Concat(slices.Sorted(maps.Keys(All)), slices.Sorted(maps.Keys(later))) {
 		if d := levenshtein.Distance(name, known, nil); d < least {
 			best, least = known, d
 		}

@@ -38,9 +38,6 @@ func newFile(o Options) (Destination, error) {
 	if err := b.Decode(&cfg); err != nil {
 		return nil, err
 	}
-	if cfg.Mode&^0o777 != 0 {
-		return nil, b.Problem("mode", fmt.Sprintf("%#o is not the mode of a regular file", uint32(cfg.Mode)), "give read, write and execute bits, such as 0640")
-	}
 	switch {
 	case cfg.Owner != "" && cfg.UID != "":
 		return nil, b.Problem("uid", "and owner are the same thing", "give one of them")

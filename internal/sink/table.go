@@ -70,9 +70,10 @@ func additional(s config.Sink, o Options) []byte {
 	if s.AADEnvVar == "" {
 		return []byte(s.AAD)
 	}
-	if o.LookupEnv == nil {
-		return nil
+	if o.LookupEnv != nil {
+		if v, ok := o.LookupEnv(s.AADEnvVar); ok {
+			return []byte(v)
+		}
 	}
-	v, _ := o.LookupEnv(s.AADEnvVar)
-	return []byte(v)
+	return nil
 }
