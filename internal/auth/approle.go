@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"latchkey/internal/cred"
 	"latchkey/internal/retry"
@@ -49,7 +50,7 @@ func AppRole(o Options) (Method, error) {
 	m := &appRole{
 		o:            o,
 		roleIDFile:   credentialFile{what: "role_id", key: "role_id_file_path", path: cfg.RoleIDFile, log: log},
-		secretIDFile: credentialFile{what: "secret_id", key: "secret_id_file_path", path: cfg.SecretIDFile, log: log},
+		secretIDFile: credentialFile{what: "secret_id", key: "secret_id_file_path", path: cfg.SecretIDFile, keep: o.Preserve, log: log},
 		remove:       cfg.Remove,
 	}
 	if cfg.SecretIDFile != "" && cfg.WrappingPath != nil {
@@ -110,8 +111,8 @@ func (m *appRole) readSecretID(ctx context.Context, c *vault.Client) (cred.Redac
 	switch {
 	case err == nil:
 	case m.secretID.Empty():
-		if m.remove {
-			err = fmt.Errorf("%w (an earlier run removes it after reading, see remove_secret_id_file_after_reading)", err)
+		if m.remove && errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w (an earlier run may have removed it, see remove_secret_id_file_after_reading)", err)
 		}
 		return cred.Redacted{}, err
 	default:
@@ -146,6 +147,9 @@ func (m *appRole) unwrap(ctx context.Context, c *vault.Client, wrapping cred.Red
 		return retry.Permanent(fmt.Errorf(
 			"%w: SECURITY: the wrapping token in %s was created at %q and not at %q; it was not unwrapped, and may have been put there by somebody else",
 			ErrCredentials, file, info.CreationPath, m.wrappingPath))
+	}
+	if m.o.Preserve {
+		return retry.Permanent(fmt.Errorf("%w: %s holds a wrapping token, unspent and from the right path", ErrWouldSpend, file))
 	}
 	secret, err := c.Unwrap(ctx, wrapping)
 	if err != nil {

@@ -375,3 +375,40 @@ func TestAppRoleConfigurationAtFault(t *testing.T) {
 		}
 	}
 }
+
+func TestTrialLeavesEverythingToTheRealLogin(t *testing.T) {
+	p, s := newPlace(t), vaultWithWrapping(t, creation)
+	trial := func(ctor Constructor, typ string, values map[string]any) (cred.Token, error) {
+		o := options(typ, values, os.Stderr)
+		o.Preserve = true
+		m, err := ctor(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Login(t.Context(), s.client(t))
+	}
+	if _, err := trial(AppRole, "approle", p.config()); err != nil {
+		t.Error(err)
+	}
+	if _, err := trial(JWT, "jwt", map[string]any{"path": p.secret, "role": "r"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := trial(UserPass, "userpass", map[string]any{"password_file_path": p.secret, "username": "u", "remove_password_after_reading": true}); err != nil {
+		t.Error(err)
+	}
+	s.seen()
+	_, err := trial(AppRole, "approle", p.config("secret_id_response_wrapping_path", creation))
+	if !errors.Is(err, ErrWouldSpend) || !retry.IsPermanent(err) {
+		t.Errorf("got %v", err)
+	}
+	quiet(t, err.Error())
+	if got := paths(s.seen()); got != "sys/wrapping/lookup" {
+		t.Errorf("the server saw %s", got)
+	}
+	if _, err = trial(AppRole, "approle", p.config("secret_id_response_wrapping_path", "auth/other")); errors.Is(err, ErrWouldSpend) || !errors.Is(err, ErrCredentials) {
+		t.Errorf("a wrapping token from elsewhere: got %v", err)
+	}
+	if !exists(p.secret) {
+		t.Error("removed")
+	}
+}

@@ -24,6 +24,11 @@ import (
 // mend itself (a file may still appear), so it is not permanent.
 var ErrCredentials = errors.New("no usable credentials")
 
+// ErrWouldSpend is returned by a method that cannot log in without using its
+// credential up, when Options.Preserve forbids that. What can be told without
+// it has been checked.
+var ErrWouldSpend = errors.New("logging in would use the credential up")
+
 // Method logs in once.
 //
 // The client that Login receives carries the method's namespace and response
@@ -51,6 +56,10 @@ type Options struct {
 	// receives asks for it already; only a method that builds its own client
 	// or makes no login request has to look here.
 	Wrap time.Duration
+	// Preserve leaves credentials as they are, for a login that only checks:
+	// no file is removed and no wrapping token spent; see ErrWouldSpend. Of a
+	// secret_id with limited uses such a login takes one all the same.
+	Preserve bool
 	// Log may be nil.
 	Log *slog.Logger
 }

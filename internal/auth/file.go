@@ -25,6 +25,8 @@ type credentialFile struct {
 	path      string
 	// lines keeps blanks: only line breaks at the end are cut off.
 	lines bool
+	// keep makes discard do nothing.
+	keep bool
 	// log is needed by discard alone.
 	log *slog.Logger
 	// complained is set after the first removal that failed: a read-only
@@ -74,6 +76,9 @@ func slurp(path string) ([]byte, error) {
 // follow, what a symbolic link names is removed in place of the link. A
 // failure is logged once and changes nothing.
 func (f *credentialFile) discard(used cred.Redacted, follow bool) {
+	if f.keep {
+		return
+	}
 	now, err := f.read()
 	if err != nil || !now.Equal(used) {
 		return

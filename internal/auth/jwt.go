@@ -37,7 +37,7 @@ func JWT(o Options) (Method, error) {
 	if cfg.ReadPeriod < 0 {
 		return nil, o.Config.Problem("jwt_read_period", "is negative", "give a duration such as 1m")
 	}
-	return &jwt{o: o, cfg: cfg, file: credentialFile{what: "JWT", key: "path", path: cfg.Path, log: o.logger()}}, nil
+	return &jwt{o: o, cfg: cfg, file: credentialFile{what: "JWT", key: "path", path: cfg.Path, keep: o.Preserve, log: o.logger()}}, nil
 }
 
 func (m *jwt) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {

@@ -34,7 +34,7 @@ func UserPass(o Options) (Method, error) {
 	if strings.Contains(cfg.Username, "/") || cfg.Username == "." || cfg.Username == ".." {
 		return nil, o.Config.Problem("username", "is not a user name", "a name holds no slash; the mount belongs in mount_path")
 	}
-	file := credentialFile{what: "password", key: "password_file_path", path: cfg.PasswordFile, lines: true, log: o.logger()}
+	file := credentialFile{what: "password", key: "password_file_path", path: cfg.PasswordFile, lines: true, keep: o.Preserve, log: o.logger()}
 	return &userPass{o: o, cfg: cfg, file: file}, nil
 }
 
