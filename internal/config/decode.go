@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -76,7 +77,7 @@ func (d *decoder) fill(b *body) {
 	}
 	for i := range b.st.keys {
 		k := &b.st.keys[i]
-		if k.required && !b.seen[k.name] && k.typ != tBlock {
+		if k.required && !b.seen[k.name] {
 			d.problem(b.n.off, join(b.path, k.name), "is required", missingHint(b.st, k))
 		}
 	}
@@ -86,6 +87,9 @@ func (d *decoder) fill(b *body) {
 }
 
 func missingHint(st *stanza, k *key) string {
+	if k.name == "method" {
+		return `write method "approle" { ... }`
+	}
 	if st.label == k.name {
 		return fmt.Sprintf(`write it as a label, %s "%s" {`, st.name, exampleType(k))
 	}
@@ -185,12 +189,13 @@ func (d *decoder) entry(b *body, k *key, e *entry) {
 		d.wait(b, k, e, path)
 		return
 	}
-	if bad := assign(k.at(b.v), k.typ, e.key, e.val); bad != nil {
-		d.problem(e.val.off, path, bad.text, bad.hint)
+	if e.val.kind == kString && e.val.text == "" && emptyIsNone(k.typ) {
 		return
 	}
-	if e.val.kind == kString && e.val.text == "" {
-		return // an empty string is as good as none
+	if bad := assign(k.at(b.v), k.typ, e.key, e.val); bad != nil {
+		b.seen[k.name] = true
+		d.problem(e.val.off, path, bad.text, bad.hint)
+		return
 	}
 	d.checkOneOf(k, path, e.val)
 	if k.typ == tCommas && strings.HasSuffix(k.name, "command") && e.val.kind == kString && strings.Contains(e.val.text, ",") {
@@ -198,6 +203,16 @@ func (d *decoder) entry(b *body, k *key, e *entry) {
 	}
 	b.seen[k.name] = true
 	d.set[path] = d.src.pos(e.off)
+}
+
+// emptyIsNone says where an empty string is as good as no key at all, as
+// generated files often have it.
+func emptyIsNone(t typ) bool {
+	switch t {
+	case tString, tDur, tList, tCommas, tWait:
+		return true
+	}
+	return false
 }
 
 func (d *decoder) checkOneOf(k *key, path string, n *node) {
@@ -306,7 +321,6 @@ func labelled(st *stanza, n *node) bool {
 func (d *decoder) blocks(b *body, k *key, e *entry, path string) {
 	found := d.expand(k.sub, e, path)
 	if k.name == "sinks" {
-		d.warn(e.off, path, "is overlooked by Vault Agent, but not here", "write each sink as a block of its own: sink \"file\" { ... }")
 		found = unwrapSinks(found)
 	}
 	for _, in := range found {
@@ -409,7 +423,7 @@ func (d *decoder) label(b *body, in instance) {
 	}
 	k := find(b.st.keys, b.st.label)
 	if typ := b.n.get("type"); typ != nil && typ.val.text != "" && !strings.EqualFold(typ.val.text, l.text) {
-		d.problem(l.off, join(b.path, k.name), "is given twice, as a label and as a key, and they differ", "keep one of them")
+		d.warn(l.off, join(b.path, k.name), "is given twice, as a label and as a key, and they differ", "the key holds, as in Vault Agent; keep one of them")
 		return
 	}
 	n := &node{kind: kString, text: strings.ToLower(l.text), off: l.off, src: d.src}
@@ -421,30 +435,26 @@ func (d *decoder) label(b *body, in instance) {
 
 // bodyOf keeps a config block for its owner.
 func (d *decoder) bodyOf(b *body, k *key, e *entry, path string) {
-	n := e.val
-	if n.kind == kList && len(n.list) == 1 {
-		n = n.list[0]
-	}
-	switch {
-	case n.kind != kObject:
-		d.problem(e.val.off, path, "must be a block, not "+n.kind.String(), "write config { ... }")
-		return
-	case b.seen[k.name]:
-		d.problem(e.off, path, "there can be only one", "")
-		return
-	case len(e.labels) > 0:
+	if len(e.labels) > 0 {
 		d.mistake(e.labels[0].off, path, "takes no label", "")
 	}
-	b.seen[k.name] = true
-	seen := map[string]bool{}
+	n := &node{kind: kObject, off: e.val.off, src: d.src}
+	for _, in := range d.expand(&stanza{name: k.name}, e, path) {
+		n.entries = append(n.entries, in.n.entries...)
+	}
+	assigned := map[string]bool{}
 	for _, in := range n.entries {
-		if seen[in.key] && in.assigned {
+		if assigned[in.key] && in.assigned {
 			d.duplicate(in, join(path, in.key))
 		}
-		seen[in.key] = true
+		assigned[in.key] = assigned[in.key] || in.assigned
 		d.set[join(path, in.key)] = d.src.pos(in.off)
 	}
+	d.set[path] = d.src.pos(e.off)
 	blk := k.at(b.v).(*Block)
+	if blk.n != nil { // a second block adds its keys
+		n.entries = append(slices.Clone(blk.n.entries), n.entries...)
+	}
 	blk.Pos, blk.n, blk.late, blk.lenient = d.src.pos(e.off), n, d.late, d.opts.Lenient
 }
 

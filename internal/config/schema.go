@@ -22,6 +22,8 @@ type key struct {
 	def string
 	// env is the variable's name without its VAULT_ or BAO_ prefix.
 	env string
+	// envOld are further names of it, which env wins over.
+	envOld []string
 	// flag is the flag's name without dash.
 	flag string
 	doc  string
@@ -32,6 +34,8 @@ type key struct {
 	// notInFile marks what only the environment and flags can set.
 	notInFile bool
 	required  bool
+	// aliasOf names the row that this one is another spelling of.
+	aliasOf string
 	// lastWins lets a block stand more than once.
 	lastWins bool
 	oneOf    []string
@@ -120,7 +124,7 @@ var vaultStanza = stanza{
 		{name: "client_timeout", typ: tDur, def: "60s", notInFile: true, env: "CLIENT_TIMEOUT", doc: "The limit for one request.", at: func(t any) any { return &t.(*Vault).ClientTimeout }},
 		{name: "rate_limit", typ: tString, notInFile: true, env: "RATE_LIMIT", doc: `Requests per second, "n" or "n:burst".`, at: func(t any) any { return rateLimit{t.(*Vault)} }},
 		{name: "srv_lookup", typ: tBool, def: "false", notInFile: true, env: "SRV_LOOKUP", doc: "Look the address up as a DNS SRV record.", at: func(t any) any { return &t.(*Vault).SRVLookup }},
-		{name: "proxy_address", typ: tString, notInFile: true, env: "PROXY_ADDR", doc: "An HTTP or SOCKS proxy; VAULT_HTTP_PROXY is its older name.", at: func(t any) any { return &t.(*Vault).ProxyAddress }},
+		{name: "proxy_address", typ: tString, notInFile: true, env: "PROXY_ADDR", envOld: []string{"HTTP_PROXY"}, doc: "An HTTP or SOCKS proxy; VAULT_HTTP_PROXY is its older name.", at: func(t any) any { return &t.(*Vault).ProxyAddress }},
 		{name: "disable_redirects", typ: tBool, def: "false", notInFile: true, env: "DISABLE_REDIRECTS", flag: "disable-redirects", doc: "Do not follow redirects.", at: func(t any) any { return &t.(*Vault).DisableRedirects }},
 		{name: "headers", typ: tMap, notInFile: true, env: "HEADERS", flag: "header", doc: `Headers for every request, a JSON object; names may not begin with X-Vault-.`, at: func(t any) any { return headerMap{&t.(*Vault).Headers} }},
 	},
@@ -141,13 +145,13 @@ var autoAuthStanza = stanza{
 		{name: "enable_reauth_on_new_credentials", typ: tBool, def: "false", doc: "Log in again when the method sees new credentials.", at: func(t any) any { return &t.(*AutoAuth).EnableReauthOnNewCredentials }},
 		{name: "method", typ: tBlock, required: true, sub: &methodStanza, at: func(t any) any { return &t.(*AutoAuth).Method }},
 		{name: "sink", typ: tBlocks, sub: &sinkStanza, at: func(t any) any { return &t.(*AutoAuth).Sinks }},
-		{name: "sinks", typ: tBlock, ours: true, sub: &sinksStanza, doc: "A wrapper around sink blocks, or a list of sinks, as some documentation shows it.", at: func(t any) any { return t }},
+		{name: "sinks", aliasOf: "sink", typ: tBlock, ours: true, sub: &sinksStanza, doc: "A wrapper around sink blocks, or a list of sinks, as some documentation shows it. Vault Agent forgets labels in it.", at: func(t any) any { return t }},
 	},
 }
 
 var sinksStanza = stanza{
 	name: "sinks",
-	doc:  "Only sink blocks. Vault Agent overlooks this block and what is in it.",
+	doc:  "Only sink blocks, or the sinks themselves.",
 	keys: []key{{name: "sink", typ: tBlocks, sub: &sinkStanza, at: func(t any) any { return &t.(*AutoAuth).Sinks }}},
 }
 
@@ -291,20 +295,20 @@ var templateStanza = stanza{
 		{name: "perms", typ: tMode, doc: "The file's mode; by default that of the file it replaces, else 0644.", at: func(t any) any { return &t.(*Template).Perms }},
 		{name: "user", typ: tString, doc: "The file's owner, name or id.", at: func(t any) any { return &t.(*Template).User }},
 		{name: "group", typ: tString, doc: "The file's group, name or id.", at: func(t any) any { return &t.(*Template).Group }},
-		{name: "uid", typ: tString, doc: "Older form of user.", at: func(t any) any { return &t.(*Template).User }},
-		{name: "gid", typ: tString, doc: "Older form of group.", at: func(t any) any { return &t.(*Template).Group }},
+		{name: "uid", aliasOf: "user", typ: tString, doc: "Older form of user.", at: func(t any) any { return &t.(*Template).User }},
+		{name: "gid", aliasOf: "group", typ: tString, doc: "Older form of group.", at: func(t any) any { return &t.(*Template).Group }},
 		{name: "error_on_missing_key", typ: tBool, def: "false", doc: "Fail when the template names a key that its secret does not hold; otherwise that renders <no value>.", at: func(t any) any { return &t.(*Template).ErrorOnMissingKey }},
 		{name: "error_fatal", typ: tBool, def: "true", doc: "Fail when this template fails; otherwise log it and go on.", at: func(t any) any { return &t.(*Template).ErrorFatal }},
 		{name: "backup", typ: tBool, def: "false", doc: "Keep the previous file as destination.bak.", at: func(t any) any { return &t.(*Template).Backup }},
-		{name: "command", typ: tCommas, doc: "Older form of exec.command.", at: func(t any) any { return &t.(*Template).oldCommand }},
-		{name: "command_timeout", typ: tDur, def: "30s", doc: "Older form of exec.timeout.", at: func(t any) any { return &t.(*Template).oldTimeout }},
+		{name: "command", aliasOf: "exec.command", typ: tCommas, doc: "Older form of exec.command.", at: func(t any) any { return &t.(*Template).oldCommand }},
+		{name: "command_timeout", aliasOf: "exec.timeout", typ: tDur, def: "30s", doc: "Older form of exec.timeout.", at: func(t any) any { return &t.(*Template).oldTimeout }},
 		{name: "exec", typ: tBlock, lastWins: true, sub: &templateExecStanza, at: func(t any) any { return &t.(*Template).Exec }},
 		{name: "wait", typ: tWait, doc: "Hold a change back until it is quiet for min, at most for max (by default 4 times min).", at: func(t any) any { return &t.(*Template).Wait }},
 		{name: "left_delimiter", typ: tString, def: "{{", doc: "What begins an action.", at: func(t any) any { return &t.(*Template).LeftDelimiter }},
 		{name: "right_delimiter", typ: tString, def: "}}", doc: "What ends an action.", at: func(t any) any { return &t.(*Template).RightDelimiter }},
 		{name: "sandbox_path", typ: tString, doc: "The directory outside of which the template may read no file.", at: func(t any) any { return &t.(*Template).SandboxPath }},
 		{name: "function_denylist", typ: tList, doc: "Functions the template may not call; * is a wildcard.", at: func(t any) any { return &t.(*Template).FunctionDenylist }},
-		{name: "function_blacklist", typ: tList, doc: "Older form of function_denylist.", at: func(t any) any { return &t.(*Template).FunctionDenylist }},
+		{name: "function_blacklist", aliasOf: "function_denylist", typ: tList, doc: "Older form of function_denylist.", at: func(t any) any { return &t.(*Template).FunctionDenylist }},
 	},
 	after: finishTemplate,
 }
@@ -334,8 +338,8 @@ var execEnvStanza = stanza{
 		{name: "custom", typ: tList, doc: "Variables to add, NAME=value.", at: func(t any) any { return &t.(*ExecEnv).Custom }},
 		{name: "allowlist", typ: tList, doc: "Inherit only these; * is a wildcard.", at: func(t any) any { return &t.(*ExecEnv).Allowlist }},
 		{name: "denylist", typ: tList, doc: "Do not inherit these; wins over allowlist.", at: func(t any) any { return &t.(*ExecEnv).Denylist }},
-		{name: "whitelist", typ: tList, doc: "Older form of allowlist.", at: func(t any) any { return &t.(*ExecEnv).Allowlist }},
-		{name: "blacklist", typ: tList, doc: "Older form of denylist.", at: func(t any) any { return &t.(*ExecEnv).Denylist }},
+		{name: "whitelist", aliasOf: "allowlist", typ: tList, doc: "Older form of allowlist.", at: func(t any) any { return &t.(*ExecEnv).Allowlist }},
+		{name: "blacklist", aliasOf: "denylist", typ: tList, doc: "Older form of denylist.", at: func(t any) any { return &t.(*ExecEnv).Denylist }},
 	},
 }
 
@@ -371,7 +375,7 @@ var envTemplateStanza = stanza{
 		{name: "left_delimiter", typ: tString, def: "{{", doc: "As in template.", at: func(t any) any { return &t.(*EnvTemplate).LeftDelimiter }},
 		{name: "right_delimiter", typ: tString, def: "}}", doc: "As in template.", at: func(t any) any { return &t.(*EnvTemplate).RightDelimiter }},
 		{name: "function_denylist", typ: tList, doc: "As in template.", at: func(t any) any { return &t.(*EnvTemplate).FunctionDenylist }},
-		{name: "function_blacklist", typ: tList, doc: "Older form of function_denylist.", at: func(t any) any { return &t.(*EnvTemplate).FunctionDenylist }},
+		{name: "function_blacklist", aliasOf: "function_denylist", typ: tList, doc: "Older form of function_denylist.", at: func(t any) any { return &t.(*EnvTemplate).FunctionDenylist }},
 	},
 }
 

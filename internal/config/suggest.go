@@ -38,9 +38,8 @@ func closest(word string, known []string) string {
 	return fmt.Sprintf("did you mean %q?", best)
 }
 
-// homesOf names the blocks that have a key of that name. The list is spelled
-// out because a walk over the table from the decoder that the table names
-// would be a circle.
+// homesOf names the blocks that have a key of that name, or none when there
+// are too many to be of help.
 func homesOf(key string) []string {
 	var out []string
 	for _, st := range stanzas() {

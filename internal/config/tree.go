@@ -161,6 +161,9 @@ func (s *source) showable(sp span) bool {
 	default:
 		return isKeyHere(s.data[sp.to:])
 	}
+	if bytes.IndexByte(s.data[sp.from:sp.to], '@') >= 0 {
+		return false // a URL may hold a password
+	}
 	before = bytes.TrimRight(before[:len(before)-1], " \t\r\n\"")
 	i := len(before)
 	for i > 0 && isKeyByte(before[i-1]) {

@@ -1,0 +1,344 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Mode is what a configuration is checked for.
+type Mode int
+
+const (
+	// ModeCheck judges the files as such, as vault agent would.
+	ModeCheck Mode = iota
+	// ModeOnce is a run that writes everything once and exits.
+	ModeOnce
+	// ModeDaemon stays.
+	ModeDaemon
+)
+
+// checker collects what the rules find.
+type checker struct {
+	f     *File
+	mode  Mode
+	warns []Warning
+	probs Problems
+}
+
+// Check applies the rules that look at more than one key: first those between
+// blocks, then those within each. f is best one that Resolve returned. Beside
+// Vault Agent's rules it names what cannot work in the given mode, and warns of
+// what is not used there. The error is Problems.
+func Check(f *File, m Mode) (warnings []Warning, err error) {
+	c := &checker{f: f, mode: m}
+	c.between()
+	c.tls()
+	c.method()
+	c.sinks()
+	c.templates()
+	c.envTemplates()
+	c.listeners()
+	c.rest()
+	if m == ModeOnce {
+		c.once()
+	}
+	slices.SortStableFunc(c.warns, func(a, b Warning) int { return a.Pos.compare(b.Pos) })
+	return c.warns, c.probs.err()
+}
+
+func (c *checker) problem(path, text, hint string) {
+	c.probs = append(c.probs, c.f.problem(path, text, hint))
+}
+
+func (c *checker) warn(path, text, hint string) {
+	c.warns = append(c.warns, Warning(*c.f.problem(path, text, hint)))
+}
+
+// between is the table of Vault Agent's rules between blocks.
+func (c *checker) between() {
+	f := c.f
+	aa := f.AutoAuth
+	cacheLends := f.Cache != nil && f.Cache.UseAutoAuthToken != AutoAuthTokenNo
+	proxyLends := f.APIProxy != nil && f.APIProxy.UseAutoAuthToken != AutoAuthTokenNo
+	lender := "api_proxy.use_auto_auth_token"
+	if cacheLends {
+		lender = "cache.use_auto_auth_token"
+	}
+	wraps := aa != nil && aa.Method.WrapTTL > 0
+	bothDiffer := func(def string, cache, proxy string) bool {
+		return cache != def && cache != "" && proxy != def && proxy != ""
+	}
+	rules := []struct {
+		broken           bool
+		path, text, hint string
+	}{
+		{aa == nil && c.mode == ModeOnce, "auto_auth",
+			"is missing, and a one-shot has nothing to do without it", `add auto_auth { method "approle" { ... } }`},
+		{aa == nil && f.Cache == nil && len(f.Listeners) == 0 && c.mode != ModeOnce, "",
+			"there is no auto_auth, no cache and no listener: nothing to do", `add auto_auth { method "approle" { ... } }`},
+		{f.Cache != nil && len(f.Listeners)+len(f.Templates)+len(f.EnvTemplates) == 0, "cache",
+			"needs a listener, a template or an env_template", "without one nothing would use the cache"},
+		{f.APIProxy != nil && len(f.Listeners) == 0, "api_proxy",
+			"needs a listener", `add listener "tcp" { ... }`},
+		{cacheLends && len(f.Listeners) == 0 && f.APIProxy == nil, "cache.use_auto_auth_token",
+			"needs a listener", `add listener "tcp" { ... }`},
+		{(cacheLends || proxyLends) && aa == nil, lender,
+			"is on, but there is no auto_auth", ""},
+		{(cacheLends || proxyLends) && wraps, lender,
+			"cannot be on when the method's login is wrapped", "remove wrap_ttl from the method"},
+		{cacheLends && proxyLends, "cache.use_auto_auth_token",
+			"is set in cache and in api_proxy", "keep the one in api_proxy"},
+		{f.Cache != nil && f.APIProxy != nil && bothDiffer("never", f.Cache.EnforceConsistency, f.APIProxy.EnforceConsistency),
+			"cache.enforce_consistency", "is set in cache and in api_proxy", "keep the one in api_proxy"},
+		{f.Cache != nil && f.APIProxy != nil && bothDiffer("fail", f.Cache.WhenInconsistent, f.APIProxy.WhenInconsistent),
+			"cache.when_inconsistent", "is set in cache and in api_proxy", "keep the one in api_proxy"},
+		{aa != nil && len(aa.Sinks)+len(f.Templates)+len(f.EnvTemplates) == 0 && !cacheLends && !proxyLends, "auto_auth",
+			"needs a sink, a template, an env_template, or use_auto_auth_token in api_proxy", "without one nobody would get the token"},
+		{wraps && len(aa.Sinks) != 1, "auto_auth.method.wrap_ttl",
+			"needs exactly one sink: a wrapped token can be opened once", fmt.Sprintf("there are %d", sinkCount(aa))},
+		{wraps && len(aa.Sinks) == 1 && aa.Sinks[0].WrapTTL > 0, "auto_auth.sink[0].wrap_ttl",
+			"is set on the method and on the sink", "keep one of them"},
+		{wraps && len(f.Templates)+len(f.EnvTemplates) > 0, "auto_auth.method.wrap_ttl",
+			"leaves no token to read the templates' secrets with", "set wrap_ttl on the sink instead"},
+		{f.Exec != nil && len(f.EnvTemplates) == 0, "exec",
+			"needs at least one env_template", "to run a command after a file changed, put exec into its template"},
+		{f.Exec == nil && len(f.EnvTemplates) > 0, "env_template[0]",
+			"needs exec, the process that gets the variables", `add exec { command = ["..."] }`},
+		{len(f.EnvTemplates) > 0 && (f.APIProxy != nil || cacheLends), "env_template[0]",
+			"cannot stand beside api_proxy", ""},
+		{len(f.EnvTemplates) > 0 && len(f.Templates) > 0, "env_template[0]",
+			"cannot stand beside template", "run two processes, or write files only"},
+	}
+	for _, r := range rules {
+		if r.broken {
+			c.problem(r.path, r.text, r.hint)
+		}
+	}
+}
+
+func sinkCount(aa *AutoAuth) int {
+	if aa == nil {
+		return 0
+	}
+	return len(aa.Sinks)
+}
+
+func (c *checker) tls() {
+	v := c.f.Vault
+	if (v.ClientCert == "") != (v.ClientKey == "") {
+		have, miss := "vault.client_cert", "client_key"
+		if v.ClientCert == "" {
+			have, miss = "vault.client_key", "client_cert"
+		}
+		c.problem(have, "needs "+miss+" too", "")
+	}
+	if v.CACert != "" && v.CAPath != "" {
+		c.warn("vault.ca_path", "is not used: ca_cert wins over it", "")
+	}
+}
+
+func (c *checker) method() {
+	if c.f.AutoAuth == nil {
+		return
+	}
+	m := c.f.AutoAuth.Method
+	if m.MinBackoff > m.MaxBackoff {
+		c.problem("auto_auth.method.min_backoff", "must not be greater than max_backoff",
+			fmt.Sprintf("min_backoff is %v, max_backoff is %v", m.MinBackoff, m.MaxBackoff))
+	}
+	if m.MountPath != "" && !strings.HasPrefix(m.MountPath, "auth/") {
+		c.warn("auto_auth.method.mount_path", "is used as it stands, and mounts of auth methods begin with auth/",
+			"write \"auth/"+m.MountPath+"\"")
+	}
+}
+
+func (c *checker) sinks() {
+	if c.f.AutoAuth == nil {
+		return
+	}
+	for i, s := range c.f.AutoAuth.Sinks {
+		at := fmt.Sprintf("auto_auth.sink[%d].", i)
+		switch {
+		case s.DHType != "" && s.DHPath == "":
+			c.problem(at+"dh_type", "needs dh_path, the file with the reader's public key", "")
+		case s.DHType == "" && s.DHPath != "":
+			c.problem(at+"dh_path", "needs dh_type", `write dh_type = "curve25519"`)
+		case s.DHType == "" && s.DeriveKey:
+			c.problem(at+"derive_key", "makes no sense without dh_type", "")
+		case s.DHType == "" && s.AAD != "":
+			c.problem(at+"aad", "makes no sense without dh_type", "")
+		case s.DHType == "" && s.AADEnvVar != "":
+			c.problem(at+"aad_env_var", "makes no sense without dh_type", "")
+		}
+		if s.AAD != "" && s.AADEnvVar != "" {
+			c.warn(at+"aad", "is not used: aad_env_var wins over it", "")
+		}
+	}
+}
+
+func (c *checker) templates() {
+	seen := map[string]int{}
+	for i := range c.f.Templates {
+		t := &c.f.Templates[i]
+		at := fmt.Sprintf("template[%d]", i)
+		given := c.oneSource(at, t)
+		if given == 1 && t.Secret == "" && t.Format != "" {
+			c.problem(at+".format", "belongs to secret", "a template's format is what it writes")
+		}
+		if t.Destination == "" {
+			c.problem(at+".destination", "is required", "")
+		} else if j, dup := seen[t.Destination]; dup {
+			c.warn(at+".destination", fmt.Sprintf("is that of template[%d] too; the last one written stays", j), "")
+		} else {
+			seen[t.Destination] = i
+		}
+		if w := t.Wait; w != nil && w.Max < w.Min {
+			c.problem(at+".wait", "its max is less than its min", fmt.Sprintf("min is %v, max is %v", w.Min, w.Max))
+		}
+		if e := t.Exec; e != nil {
+			c.signal(at+".exec.kill_signal", e.KillSignal)
+			c.signal(at+".exec.reload_signal", e.ReloadSignal)
+		}
+	}
+}
+
+// oneSource checks that a template comes from one place.
+func (c *checker) oneSource(at string, t *Template) (given int) {
+	for _, s := range []string{t.Source, t.Contents, t.Secret} {
+		if s != "" {
+			given++
+		}
+	}
+	const hint = "write exactly one of source, contents and secret"
+	switch {
+	case given == 0:
+		c.problem(at, "has no source", hint)
+	case given > 1:
+		c.problem(at, "has more than one source", hint)
+	}
+	return given
+}
+
+func (c *checker) envTemplates() {
+	seen := map[string]bool{}
+	for i := range c.f.EnvTemplates {
+		t := &c.f.EnvTemplates[i]
+		at := fmt.Sprintf("env_template[%d]", i)
+		switch {
+		case t.Name == "" || strings.ContainsAny(t.Name, "=\x00"):
+			c.problem(at, "its label must be the name of a variable", `write env_template "NAME" {`)
+		case seen[t.Name]:
+			c.problem(at, fmt.Sprintf("the variable %s is set by two env_templates", t.Name), "")
+		}
+		seen[t.Name] = true
+		switch {
+		case t.Source == "" && t.Contents == "":
+			c.problem(at, "has no source", "write exactly one of source and contents")
+		case t.Source != "" && t.Contents != "":
+			c.problem(at, "has more than one source", "write exactly one of source and contents")
+		}
+	}
+	if e := c.f.Exec; e != nil {
+		if len(e.Command) == 0 {
+			c.problem("exec.command", "is required", "")
+		}
+		c.signal("exec.restart_stop_signal", e.RestartStopSignal)
+	}
+}
+
+func (c *checker) signal(path, name string) {
+	if name == "" || slices.Contains(signals, strings.TrimPrefix(strings.ToUpper(name), "SIG")) {
+		return
+	}
+	c.problem(path, "is not the name of a signal", "for example SIGTERM, SIGINT or SIGHUP")
+}
+
+var signals = []string{"ABRT", "ALRM", "BUS", "CHLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
+	"NULL", "PIPE", "PROF", "QUIT", "SEGV", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG",
+	"USR1", "USR2", "WINCH", "XCPU", "XFSZ"}
+
+func (c *checker) listeners() {
+	for i, l := range c.f.Listeners {
+		at := fmt.Sprintf("listener[%d]", i)
+		switch {
+		case l.TLSDisable:
+		case l.TLSCertFile == "" || l.TLSKeyFile == "":
+			c.unusable(at, "needs tls_cert_file and tls_key_file, or tls_disable", "write tls_disable = true to serve without TLS")
+		case l.TLSMinVersion > l.TLSMaxVersion && l.TLSMaxVersion != "":
+			c.problem(at+".tls_max_version", "is lower than tls_min_version", "")
+		case l.TLSRequireAndVerifyClient && l.TLSDisableClientCerts:
+			c.problem(at+".tls_disable_client_certs", "contradicts tls_require_and_verify_client_cert", "")
+		}
+		if l.Type == "unix" && l.Address == "" {
+			c.unusable(at, "needs address, the path of the socket", "")
+		}
+		if l.Role != "" && l.Role != "default" && l.Role != "metrics_only" {
+			c.warn(at+".role", "is not known, so default holds", "default or metrics_only")
+		}
+		if l.SocketMode != "" {
+			if _, bad := asMode(text(l.SocketMode)); bad != nil {
+				c.unusable(at+".socket_mode", bad.text, bad.hint)
+			}
+		}
+		if l.Type == "tcp" && l.SocketMode+l.SocketUser+l.SocketGroup != "" {
+			c.warn(at, "socket_mode, socket_user and socket_group are for unix listeners", "")
+		}
+	}
+}
+
+// unusable is a problem where listeners are opened, else a warning.
+func (c *checker) unusable(path, text, hint string) {
+	if c.mode == ModeOnce {
+		c.warn(path, text, hint)
+		return
+	}
+	c.problem(path, text, hint)
+}
+
+func (c *checker) rest() {
+	if t := c.f.TemplateConfig.LeaseRenewalThreshold; c.f.where != nil && (t <= 0 || t > 1) {
+		c.warn("template_config.lease_renewal_threshold", "should lie between 0 and 1", "the default is 0.90")
+	}
+	if c.f.TemplateConfig.MaxConnectionsPerHost < 0 {
+		c.problem("template_config.max_connections_per_host", "must not be negative", "")
+	}
+	if p := c.f.Cache; p != nil && p.Persist != nil {
+		if p.Persist.Path == "" {
+			c.problem("cache.persist.path", "is required", "")
+		} else if info, err := os.Stat(p.Persist.Path); err == nil && !info.IsDir() {
+			c.problem("cache.persist.path", "is not a directory", "")
+		}
+	}
+}
+
+// once says what a one-shot does without.
+func (c *checker) once() {
+	const unused = "is not used by a one-shot"
+	f := c.f
+	if f.Exec != nil {
+		c.problem("exec", "a one-shot starts no process", "run latchkey agent without exit_after_auth, or latchkey exec")
+	}
+	for i := range f.EnvTemplates {
+		if f.Exec == nil {
+			c.problem(fmt.Sprintf("env_template[%d]", i), "a one-shot starts no process that could get it", "use template and a file")
+		}
+	}
+	for i := range f.Listeners {
+		c.warn(fmt.Sprintf("listener[%d]", i), unused, "nothing is served")
+	}
+	for i := range f.Templates {
+		if f.Templates[i].Wait != nil {
+			c.warn(fmt.Sprintf("template[%d].wait", i), unused, "files are written at once")
+		}
+	}
+	for _, key := range []string{"cache", "api_proxy", "telemetry", "template_config.static_secret_render_interval",
+		"template_config.lease_renewal_threshold", "auto_auth.enable_reauth_on_new_credentials"} {
+		if f.where != nil {
+			if _, ok := f.where.set[key]; ok {
+				c.warn(key, unused, "")
+			}
+		}
+	}
+}
