@@ -47,6 +47,15 @@ func (r Request) Key() string {
 	return key
 }
 
+// String is the request for people: what is done and where, not the body.
+func (r Request) String() string {
+	path := r.Path
+	if r.Query != "" {
+		path += "?" + r.Query
+	}
+	return [...]string{"read ", "write ", "list "}[r.Op] + path
+}
+
 // Result is the answer to a Request: a secret or an error, never both and
 // never neither.
 type Result struct {

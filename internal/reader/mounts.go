@@ -141,3 +141,18 @@ func (m *mounts) resolve(req cred.Request) (path string, kv2 bool, err error) {
 	}
 	return strings.TrimSuffix(mount.Path+prefix+rest, "/"), true, nil
 }
+
+// Resolve returns the API path of each request, after asking for the mounts,
+// and reads nothing.
+func (r *Reader) Resolve(ctx context.Context, reqs []cred.Request) ([]string, error) {
+	r.learnMounts(ctx, r.unknown(reqs))
+	paths := make([]string, len(reqs))
+	for i, req := range reqs {
+		path, _, err := r.mounts.resolve(req)
+		if err != nil {
+			return nil, err
+		}
+		paths[i] = path
+	}
+	return paths, nil
+}

@@ -52,7 +52,9 @@ type Client struct {
 
 // core is what all views of a client share.
 type core struct {
-	base             *url.URL
+	base *url.URL
+	// socket is the path of a unix socket, else empty.
+	socket           string
 	http             *http.Client
 	transport        *http.Transport
 	limiter          *rate.Limiter

@@ -56,6 +56,7 @@ func newCore(cfg Config) (*core, error) {
 	}
 	co := &core{
 		base:      base,
+		socket:    socket,
 		transport: t,
 		http: &http.Client{
 			Transport: t,

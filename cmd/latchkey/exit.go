@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/config"
+	"latchkey/internal/session"
+	"latchkey/internal/sink"
+	"latchkey/internal/template"
+	"latchkey/internal/vault"
+	"latchkey/oneshot"
+)
+
+// The exit codes; the README promises them.
+const (
+	exitDone     = 0
+	exitInternal = 1
+	exitUsage    = 2
+	exitLogin    = 3
+	exitSecret   = 4
+	exitServer   = 5
+	exitWrite    = 6
+)
+
+const exitCodesHelp = `Exit codes:
+  0  done
+  1  internal error
+  2  usage or configuration
+  3  login refused, or no credentials to log in with
+  4  a secret, key or capability is missing or denied
+  5  server unreachable or sealed, or the deadline passed
+  6  a sink, a template or its command could not be written or run
+  130, 143  stopped by SIGINT or SIGTERM
+`
+
+// kind is one row of the table: which errors, which code, what to do.
+type kind struct {
+	is   func(error) bool
+	code int
+	hint string
+}
+
+func of(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }
+
+func as[T error](err error) bool {
+	var t T
+	return errors.As(err, &t)
+}
+
+func both(a, b func(error) bool) func(error) bool {
+	return func(err error) bool { return a(err) && b(err) }
+}
+
+// kinds is read from the top; the first row that fits decides. What a login
+// or a sink failed of comes before what failed.
+var kinds = []kind{
+	{as[usageError], exitUsage, ""},
+	{as[config.Problems], exitUsage, ""},
+	{as[*config.Problem], exitUsage, ""},
+	{of(oneshot.ErrRevokeRefused), exitUsage, "say -revoke-on-exit=force to revoke all the same, or leave -revoke-on-exit out"},
+	{of(template.ErrParse), exitUsage, "correct the template; nothing was fetched and nothing was written"},
+	{both(of(session.ErrLogin), of(auth.ErrCredentials)), exitLogin, "put the credential where the configuration says, or correct the path"},
+	{both(of(session.ErrLogin), vault.Temporary), exitServer, "see that the server is up, unsealed and reachable from here: latchkey check -online"},
+	{both(of(session.ErrLogin), of(vault.ErrNotFound)), exitLogin, "nothing is mounted there: correct mount_path or the namespace, or enable the auth method"},
+	{of(session.ErrLogin), exitLogin, "the server refused the identity: see the role, the mount and the credential"},
+	{both(of(sink.ErrWrite), vault.Temporary), exitServer, "the server did not wrap the token"},
+	{both(of(sink.ErrWrite), of(vault.ErrDenied)), exitSecret, "wrap_ttl on a sink needs a policy that allows sys/wrapping/wrap"},
+	{of(sink.ErrWrite), exitWrite, "make the path writable for this user"},
+	{of(template.ErrWrite), exitWrite, "make the path writable for this user; what was there before is still there"},
+	{of(template.ErrCommand), exitWrite, "the file is written; the command after it failed"},
+	{of(template.ErrMissing), exitSecret, "the secret is there, the key is not: correct the template or the secret"},
+	{vault.Temporary, exitServer, "see that the server is up, unsealed and reachable from here: latchkey check -online"},
+	{of(vault.ErrDenied), exitSecret, "the token's policies do not allow this path: latchkey check -online"},
+	{of(vault.ErrNotFound), exitSecret, "create the secret, or correct the path in the template"},
+	{as[*vault.Error], exitSecret, "the server does not take this request: see the path and its parameters"},
+	{of(template.ErrRender), exitWrite, "the template failed while it was evaluated"},
+	{of(context.DeadlineExceeded), exitServer, "the deadline passed: see -timeout"},
+}
+
+// classify returns the row of one error; an error that no row knows is ours.
+func classify(err error) kind {
+	for _, k := range kinds {
+		if k.is(err) {
+			return k
+		}
+	}
+	return kind{code: exitInternal, hint: "this is a fault of latchkey's own; please report it"}
+}
+
+var joined = reflect.TypeOf(errors.Join(errors.ErrUnsupported))
+
+// causes takes a list of errors apart, however deep it is wrapped.
+func causes(err error) []error {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if reflect.TypeOf(e) != joined {
+			continue
+		}
+		var all []error
+		for _, sub := range e.(interface{ Unwrap() []error }).Unwrap() {
+			all = append(all, causes(sub)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// first picks the cause that decides: the one with the lowest code, which is
+// the one nearest to the root of the trouble.
+func first(err error) (error, kind) {
+	all := causes(err)
+	best, row := all[0], classify(all[0])
+	for _, c := range all[1:] {
+		if k := classify(c); k.code < row.code {
+			best, row = c, k
+		}
+	}
+	return best, row
+}
+
+// fail prints the one final line (cause, place, hint) for a fault that came
+// before there was a logger, and returns the code.
+func fail(w io.Writer, err error) int {
+	text, code := explain(err)
+	fmt.Fprintf(w, "latchkey: %s\n", text)
+	return code
+}
+
+// explain is the text of the final line and the exit code.
+func explain(err error) (string, int) {
+	cause, row := first(err)
+	text := cause.Error()
+	if n := len(causes(err)); n > 1 {
+		text = fmt.Sprintf("%s (and %d more)", text, n-1)
+	}
+	if row.hint != "" {
+		text += " - " + row.hint
+	}
+	return text, row.code
+}
+
+// ended is the code of a run that a signal stopped, if one did.
+func ended(ctx context.Context) (int, bool) {
+	var i interrupted
+	if errors.As(context.Cause(ctx), &i) {
+		return i.code(), true
+	}
+	return 0, false
+}

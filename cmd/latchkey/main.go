@@ -1,0 +1,67 @@
+// Command latchkey logs in to HashiCorp Vault or OpenBao with the identity the
+// place already has, turns it into a token and secrets, puts them where the
+// program needs them, and gets out of the way.
+//
+// main gathers the outside world and run does the work, so that a test can be
+// the outside world. What decides how the process ends stands in mode.go and
+// exit.go; nothing else prints a final error.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// world is all that run sees of the outside.
+type world struct {
+	args           []string
+	environ        []string
+	lookup         func(string) (string, bool)
+	stdout, stderr io.Writer
+	// terminal reports whether stderr is one.
+	terminal bool
+}
+
+func main() {
+	ctx, stop := signalled()
+	code := run(ctx, world{
+		args: os.Args[1:], environ: os.Environ(), lookup: os.LookupEnv,
+		stdout: os.Stdout, stderr: os.Stderr, terminal: isTerminal(os.Stderr),
+	})
+	stop()
+	os.Exit(code)
+}
+
+// interrupted is the cause of a context that a signal ended.
+type interrupted struct{ sig syscall.Signal }
+
+func (i interrupted) Error() string { return fmt.Sprintf("stopped by %s", i.sig) }
+
+// code is what shells report for a process that died of the signal.
+func (i interrupted) code() int { return 128 + int(i.sig) }
+
+// signalled returns a context that the first SIGINT or SIGTERM ends; the
+// second leaves at once, whatever is under way.
+func signalled() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ch := make(chan os.Signal, 2)
+	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		for n := 0; ; n++ {
+			sig, ok := <-ch
+			if !ok {
+				return
+			}
+			i := interrupted{sig.(syscall.Signal)}
+			if n > 0 {
+				os.Exit(i.code())
+			}
+			cancel(i)
+		}
+	}()
+	return ctx, func() { signal.Stop(ch); close(ch); cancel(nil) }
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"latchkey/internal/config"
+	"latchkey/oneshot"
+)
+
+// The mode is chosen here and nowhere else: 'once' is a one-shot, 'agent' is
+// one when exit_after_auth or its flag says so.
+
+func runOnce(ctx context.Context, w world, g given, _ []string) int {
+	s, err := load(w, g)
+	if err != nil {
+		return s.finish(ctx, err)
+	}
+	return s.finish(ctx, s.once(ctx, g))
+}
+
+func runAgent(ctx context.Context, w world, g given, _ []string) int {
+	if g.on("test-verify-only") {
+		return runCheck(ctx, w, g, nil)
+	}
+	s, err := load(w, g)
+	switch {
+	case err != nil:
+		return s.finish(ctx, err)
+	case s.file.ExitAfterAuth:
+		return s.finish(ctx, s.once(ctx, g))
+	}
+	return s.finish(ctx, usageError{"this version cannot stay yet: set exit_after_auth or -exit-after-auth, or use 'latchkey once'"})
+}
+
+const defaultTimeout = 5 * time.Minute
+
+// once is the one-shot: what is asked, the parts, the run, the report.
+func (s *setup) once(ctx context.Context, g given) error {
+	limit, err := g.duration("timeout", defaultTimeout)
+	if err != nil {
+		return err
+	}
+	revoke, err := revocation(g, s.file)
+	if err != nil {
+		return err
+	}
+	parts, err := s.build(config.ModeOnce, false)
+	if err != nil {
+		return err
+	}
+	defer parts.Session.Close()
+	ctx, cancel := deadline(ctx, limit)
+	defer cancel()
+	report, err := oneshot.Run(ctx, oneshot.Job{
+		Session: parts.Session, Client: parts.Client, Sinks: parts.Sinks, SinkRetry: parts.SinkRetry,
+		Templates: parts.Templates, Reads: parts.Reads, Revoke: revoke, Observer: s.observe, Log: s.log,
+	})
+	s.console.clear()
+	s.log.Info("run ended", "report", report)
+	return err
+}
+
+// deadline bounds a run; 0 leaves it unbounded.
+func deadline(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: the run's %s are over (-timeout)", context.DeadlineExceeded, limit))
+}
+
+// revocation reads -revoke-on-exit and refuses at once what could only be
+// refused later.
+func revocation(g given, f *config.File) (oneshot.Revoke, error) {
+	switch g["revoke-on-exit"] {
+	case "force":
+		return oneshot.RevokeForce, nil
+	case "true":
+		if f.AutoAuth != nil && len(f.AutoAuth.Sinks) > 0 {
+			return 0, usageError{"-revoke-on-exit would end the token that the sinks were just given; leave it out, leave the sinks out, or say -revoke-on-exit=force"}
+		}
+		return oneshot.RevokeSafe, nil
+	}
+	return oneshot.Keep, nil
+}

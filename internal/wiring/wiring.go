@@ -1,0 +1,255 @@
+// Package wiring turns a configuration into parts that are ready to be used.
+//
+// It is the one place where the rooms meet: it maps the file's shape to theirs,
+// shares one connection pool among them, and attaches names to their loggers.
+// It decides nothing about modes, reads no secret, dials nothing and starts
+// nothing; the caller arranges the parts.
+package wiring
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/child"
+	"latchkey/internal/config"
+	"latchkey/internal/logging"
+	"latchkey/internal/reader"
+	"latchkey/internal/retry"
+	"latchkey/internal/session"
+	"latchkey/internal/sink"
+	"latchkey/internal/template"
+	"latchkey/internal/vault"
+)
+
+// Options is what the parts are given from outside.
+type Options struct {
+	// Method finds the constructor of an auth method by name: the table of
+	// the program at hand.
+	Method func(name string) (auth.Constructor, error)
+	// Environ is the environment, for templates and their commands.
+	Environ []string
+	// NamespaceForced is true when flag or environment set the namespace,
+	// which then beats the method's own.
+	NamespaceForced bool
+	// Preserve has methods leave credentials as they are; see auth.Options.
+	Preserve bool
+	// Stdout is for sinks that write there, Output for what commands print.
+	Stdout, Output io.Writer
+	Observer       retry.Observer
+	Log            *slog.Logger
+	// Version goes into the User-Agent.
+	Version string
+}
+
+// Parts is a configuration made ready.
+type Parts struct {
+	// Client carries the namespace of the templates and no token.
+	Client *vault.Client
+	// Session is nil when the configuration has no auto_auth.
+	Session   *session.Session
+	Sinks     []sink.Sink
+	SinkRetry retry.Schedule
+	// Templates is nil when there are none.
+	Templates *template.Set
+	Reads     reader.Options
+}
+
+// Build makes the parts. Its error joins all that is wrong, so that a user
+// mends it in one go; what it says of the configuration is *config.Problem.
+func Build(f *config.File, o Options) (*Parts, error) {
+	client, err := vault.New(serverConfig(f, "templating"))
+	if err != nil {
+		return nil, &config.Problem{Key: "vault", Text: err.Error(), Hint: "see the vault stanza, its flags and its environment"}
+	}
+	p := &Parts{
+		Client: client.Agent(agent(o.Version, "templating")),
+		Reads: reader.Options{
+			Retry: readSchedule(f), Parallel: parallel, Observer: o.Observer, Log: logging.Named(o.Log, "reader"),
+		},
+		SinkRetry: sinkSchedule,
+	}
+	var errs []error
+	if f.AutoAuth != nil {
+		errs = append(errs, p.auth(f, o, client))
+	}
+	errs = append(errs, p.templates(f, o))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// parallel bounds the reads under way. Over HTTP/1 the connections bound them
+// further (max_connections_per_host); over HTTP/2 they share one.
+const parallel = 64
+
+// sinkSchedule is patient, because a reader of a sealed sink may come late,
+// and bounded by the run's own deadline.
+var sinkSchedule = retry.Schedule{Attempts: maxAttempts, Base: time.Second, Max: 30 * time.Second, Jitter: 0.5}
+
+// maxAttempts caps the loops whose real bound is the deadline, for a run that
+// was given none.
+const maxAttempts = 100
+
+// auth builds the session and the sinks.
+func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
+	m := f.AutoAuth.Method
+	client, err := authClient(f, shared)
+	if err != nil {
+		return err
+	}
+	client = client.Agent(agent(o.Version, "auto-auth")).In(authNamespace(f, o))
+	build, err := o.Method(m.Type)
+	if err != nil {
+		return at(err, m.Pos)
+	}
+	method, err := build(auth.Options{
+		Mount: m.MountPath, Config: m.Config, Client: serverConfig(f, "auto-auth"),
+		Wrap: m.WrapTTL, Preserve: o.Preserve, Log: logging.Named(o.Log, "auth"),
+	})
+	errs := []error{at(err, m.Pos)}
+	if err == nil {
+		p.Session = session.New(method, client.Wrapping(m.WrapTTL), session.Options{
+			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
+		})
+	}
+	for _, s := range f.AutoAuth.Sinks {
+		built, err := sink.New(s, sink.Options{Client: client, LookupEnv: lookup(o.Environ), Stdout: o.Stdout})
+		if err != nil {
+			errs = append(errs, at(err, s.Pos))
+			continue
+		}
+		p.Sinks = append(p.Sinks, built)
+	}
+	return errors.Join(errs...)
+}
+
+// authClient is the shared client, so that the login's connection serves the
+// reads that follow, unless the file keeps their connections apart.
+func authClient(f *config.File, shared *vault.Client) (*vault.Client, error) {
+	if keepAlive(f, "auto-auth") == keepAlive(f, "templating") {
+		return shared, nil
+	}
+	return vault.New(serverConfig(f, "auto-auth"))
+}
+
+// authNamespace: a flag or variable wins, then the method's own, then that of
+// the vault stanza.
+func authNamespace(f *config.File, o Options) string {
+	if ns := f.AutoAuth.Method.Namespace; ns != "" && !o.NamespaceForced {
+		return ns
+	}
+	return f.Vault.Namespace
+}
+
+// readNamespace: that of the vault stanza (where flags and variables have
+// been laid over it already), else the method's.
+func readNamespace(f *config.File) string {
+	if f.Vault.Namespace == "" && f.AutoAuth != nil {
+		return f.AutoAuth.Method.Namespace
+	}
+	return f.Vault.Namespace
+}
+
+// loginSchedule: exit_on_err means the first failure is the last.
+func loginSchedule(m config.Method) retry.Schedule {
+	s := retry.Schedule{Attempts: maxAttempts, Base: time.Second, Max: 5 * time.Minute, Jitter: 0.25}
+	if m.ExitOnErr {
+		s.Attempts = 1
+	}
+	if m.MinBackoff > 0 {
+		s.Base = m.MinBackoff
+	}
+	if m.MaxBackoff > 0 {
+		s.Max = m.MaxBackoff
+	}
+	return s
+}
+
+// readSchedule: the method's backoff, where it is set, replaces the default.
+func readSchedule(f *config.File) retry.Schedule {
+	s := retry.Schedule{Attempts: 1 + f.Vault.NumRetries, Base: 250 * time.Millisecond, Max: time.Minute, Jitter: 0.25}
+	if f.AutoAuth != nil {
+		if d := f.AutoAuth.Method.MinBackoff; d > 0 {
+			s.Base = d
+		}
+		if d := f.AutoAuth.Method.MaxBackoff; d > 0 {
+			s.Max = d
+		}
+	}
+	return s
+}
+
+// serverConfig maps the vault stanza for one subsystem of the disable_* lists.
+func serverConfig(f *config.File, subsystem string) vault.Config {
+	v := f.Vault
+	return vault.Config{
+		Address: v.Address, Namespace: readNamespace(f),
+		CACert: v.CACert, CACertPEM: []byte(v.CACertPEM), CAPath: v.CAPath,
+		ClientCert: v.ClientCert, ClientKey: v.ClientKey,
+		TLSServerName: v.TLSServerName, SkipVerify: v.TLSSkipVerify,
+		Timeout: v.ClientTimeout, MaxConnsPerHost: f.TemplateConfig.MaxConnectionsPerHost,
+		RateLimit: v.RateLimit, RateBurst: v.RateBurst, SRVLookup: v.SRVLookup,
+		ProxyAddress: v.ProxyAddress, DisableRedirects: v.DisableRedirects,
+		DisableKeepAlive: !keepAlive(f, subsystem), Headers: v.Headers,
+	}
+}
+
+// keepAlive reports whether a subsystem may use a connection twice. A run that
+// ends keeps nothing idle, so the two lists come to the same.
+func keepAlive(f *config.File, subsystem string) bool {
+	return !slices.Contains(f.DisableKeepAlives, subsystem) && !slices.Contains(f.DisableIdleConnections, subsystem)
+}
+
+func agent(version, subsystem string) string {
+	return fmt.Sprintf("latchkey/%s (%s)", version, subsystem)
+}
+
+// at gives a problem without a place the place of its stanza.
+func at(err error, pos config.Pos) error {
+	var p *config.Problem
+	if errors.As(err, &p) && p.Pos == (config.Pos{}) {
+		p.Pos = pos
+	}
+	return err
+}
+
+// templates builds the set, env_template excepted: that is the daemon's.
+func (p *Parts) templates(f *config.File, o Options) error {
+	if len(f.Templates) == 0 {
+		return nil
+	}
+	specs := make([]template.Spec, len(f.Templates))
+	for i, t := range f.Templates {
+		specs[i] = spec(t)
+	}
+	set, err := template.New(specs, template.Options{
+		Env: o.Environ, Log: logging.Named(o.Log, "template"), Runner: runner{child.Runner{Output: o.Output}},
+		RenewThreshold: f.TemplateConfig.LeaseRenewalThreshold,
+	})
+	p.Templates = set
+	return err
+}
+
+func spec(t config.Template) template.Spec {
+	s := template.Spec{
+		Name:   "template at " + t.Pos.String(),
+		Source: t.Source, Contents: t.Contents, Secret: t.Secret, Format: t.Format,
+		Destination: t.Destination, CreateDestDirs: t.CreateDestDirs, Perms: t.Perms, User: t.User, Group: t.Group,
+		Backup: t.Backup, ErrorOnMissingKey: t.ErrorOnMissingKey, ErrorFatal: t.ErrorFatal,
+		LeftDelimiter: t.LeftDelimiter, RightDelimiter: t.RightDelimiter,
+		SandboxPath: t.SandboxPath, FunctionDenylist: t.FunctionDenylist,
+	}
+	if e := t.Exec; e != nil {
+		s.Exec = &template.Exec{
+			Command: e.Command, Timeout: e.Timeout, KillSignal: e.KillSignal, KillTimeout: e.KillTimeout,
+			Pristine: e.Env.Pristine, Custom: e.Env.Custom, Allowlist: e.Env.Allowlist, Denylist: e.Env.Denylist,
+		}
+	}
+	return s
+}

@@ -1,0 +1,99 @@
+// Package oneshot is the straight line: log in, write every sink, render every
+// template, revoke if asked, and say what was done.
+//
+// It arranges the rooms and decides nothing about them. Every door is passed
+// once; Run ends when everything it was given has either been done or has
+// failed for good, and the last line of the function is the end of the run.
+package oneshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/reader"
+	"latchkey/internal/retry"
+	"latchkey/internal/session"
+	"latchkey/internal/sink"
+	"latchkey/internal/template"
+	"latchkey/internal/vault"
+)
+
+// Job is what one run has to do.
+type Job struct {
+	Session *session.Session
+	// Client reaches the server for the templates, without a token.
+	Client    *vault.Client
+	Sinks     []sink.Sink
+	SinkRetry retry.Schedule
+	// Templates is nil when there are none.
+	Templates *template.Set
+	Reads     reader.Options
+	Revoke    Revoke
+	Observer  retry.Observer
+	Log       *slog.Logger
+}
+
+// Revoke says what becomes of the token at the end.
+type Revoke int
+
+// What becomes of the token.
+const (
+	// Keep leaves it to its time to live.
+	Keep Revoke = iota
+	// RevokeSafe revokes it unless that would take away what was handed
+	// over: the token in a sink, or a lease that was made with it.
+	RevokeSafe
+	// RevokeForce revokes it whatever was handed over.
+	RevokeForce
+)
+
+// ErrRevokeRefused is the kind of the error when RevokeSafe did not revoke.
+var ErrRevokeRefused = errors.New("token not revoked")
+
+// revokeBudget bounds the goodbye, which happens even after the deadline.
+const revokeBudget = 5 * time.Second
+
+// Run does the job. The error joins all that failed; what could be done is
+// done all the same, and the report says so.
+func Run(ctx context.Context, j Job) (Report, error) {
+	rep := Report{Start: time.Now()}
+	tok, err := j.Session.Login(ctx)
+	if err != nil {
+		return rep, err
+	}
+	rep.loggedIn(tok)
+
+	// Sinks and templates need the token and not each other: a sink that
+	// waits for its reader's key must not keep a template from its file.
+	var sinks, templates error
+	reads := reader.New(j.Session.Client(j.Client), j.Reads)
+	var both sync.WaitGroup
+	both.Go(func() { sinks = sink.WriteAll(ctx, j.Sinks, tok, j.SinkRetry, j.Observer) })
+	if j.Templates != nil {
+		rep.Templates, templates = j.Templates.Render(ctx, reads)
+	}
+	both.Wait()
+	rep.wrote(len(j.Sinks), time.Now())
+
+	return rep, errors.Join(sinks, templates, j.goodbye(ctx, tok, reads.Leases()))
+}
+
+// goodbye revokes the token if the job says so and nothing speaks against it.
+func (j Job) goodbye(ctx context.Context, tok cred.Token, leases []cred.Lease) error {
+	switch {
+	case j.Revoke == Keep || tok.Value.Empty():
+		return nil
+	case j.Revoke == RevokeSafe && len(j.Sinks) > 0:
+		return fmt.Errorf("%w: it was just handed to %d sink(s)", ErrRevokeRefused, len(j.Sinks))
+	case j.Revoke == RevokeSafe && len(leases) > 0:
+		return fmt.Errorf("%w: %d lease(s) just handed over would end with it, the first is %s", ErrRevokeRefused, len(leases), leases[0].ID)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeBudget)
+	defer cancel()
+	return j.Session.Revoke(ctx)
+}
