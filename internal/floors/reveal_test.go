@@ -13,6 +13,10 @@ var reveals = map[string]string{
 	"internal/auth/kubernetes.go": "the service account's JWT goes into the login's body",
 	"internal/auth/userpass.go":   "the password goes into the login's body",
 	"internal/cred/redacted.go":   "defines it, and compares in constant time",
+	"internal/sink/encode.go":     "a sink's file holds the token or the wrapping token",
+	"internal/sink/wrapped.go":    "the token goes into the request's body to be wrapped",
+	"internal/template/run.go":    "a template may ask for an answer's token, as the functions of the engine define it",
+	"internal/template/scrub.go":  "to take the values out of an error, they are searched for in its text",
 	"internal/vault/client.go":    "the token to unwrap goes into the request's body",
 	"internal/vault/request.go":   "the token goes into the request's header",
 }
