@@ -18,11 +18,7 @@ package template
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"latchkey/internal/cred"
@@ -45,9 +41,10 @@ var (
 	ErrCommand = errors.New("template command failed")
 )
 
-// Request and Op are the nouns that all readers share; see cred.
+// Request, Result and Op are the nouns that all readers share; see cred.
 type (
 	Request = cred.Request
+	Result  = cred.Result
 	Op      = cred.Op
 )
 
@@ -57,37 +54,6 @@ const (
 	OpWrite = cred.OpWrite
 	OpList  = cred.OpList
 )
-
-// Key identifies the request without showing what a write sends: the body
-// enters as a hash.
-func (r Request) Key() string {
-	key := fmt.Sprintf("%d %s", r.Op, r.Path)
-	if r.Query != "" {
-		key += "?" + r.Query
-	}
-	if r.Op == OpWrite {
-		// Maps are marshalled with sorted keys, and a body from a template
-		// holds only strings, so this cannot fail.
-		body, _ := json.Marshal(r.Body)
-		sum := sha256.Sum256(body)
-		key += "#" + hex.EncodeToString(sum[:])
-	}
-	return key
-}
-
-// String names the request for a message; it never shows a body.
-func (r Request) String() string {
-	switch r.Op {
-	case OpWrite:
-		return "write " + r.Path
-	case OpList:
-		return "list " + r.Path
-	}
-	if r.Query != "" {
-		return "secret " + r.Path + "?" + r.Query
-	}
-	return "secret " + r.Path
-}
 
 // Reader answers requests. ReadAll returns one Result for each Request, in
 // their order, and waits for all of them; it fetches what it can in parallel
@@ -99,7 +65,7 @@ func (r Request) String() string {
 // is what templates written for Vault Agent expect. A write that the server
 // answers with nothing is an empty Secret.
 type Reader interface {
-	ReadAll(ctx context.Context, reqs []Request) []cred.Result
+	ReadAll(ctx context.Context, reqs []Request) []Result
 }
 
 // Runner runs the command of a template; internal/child satisfies it.

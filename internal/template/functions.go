@@ -1,0 +1,89 @@
+package template
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	ct "github.com/hashicorp/consul-template/template"
+)
+
+// ours are the functions that a pass brings along; see pass.funcs.
+var ours = []string{
+	"secret", "secrets", "pkiCert", "file", "writeToFile",
+	"env", "mustEnv", "envOrDefault", "spew_dump", "spew_printf",
+}
+
+// builtins are those of text/template. A name that is missing here costs a
+// template the way through the library, nothing else.
+var builtins = []string{
+	"and", "call", "html", "index", "slice", "js", "len", "not", "or",
+	"print", "printf", "println", "urlquery",
+	"eq", "ge", "gt", "le", "lt", "ne",
+}
+
+// functions finds out which names exist. The library has no list to ask, so
+// each name that is not ours is put before its parser once.
+type functions struct {
+	own   map[string]bool
+	other map[string]bool // name -> exists
+}
+
+func newFunctions() *functions {
+	f := &functions{own: map[string]bool{}, other: map[string]bool{}}
+	for _, name := range slices.Concat(ours, builtins) {
+		f.own[name] = true
+	}
+	return f
+}
+
+// collect takes up the names of a text and decides which way it is evaluated.
+func (f *functions) collect(t *text) {
+	for name := range t.calls {
+		if !f.own[name] {
+			t.library = true
+			f.other[name] = false
+		}
+	}
+}
+
+// probe asks the library for all names at once and, when it refuses, for each.
+func (f *functions) probe() {
+	all := ""
+	for name := range f.other {
+		all += "{{" + name + "}}"
+	}
+	if all == "" {
+		return
+	}
+	whole := parses(all)
+	for name := range f.other {
+		f.other[name] = whole || parses("{{"+name+"}}")
+	}
+}
+
+// parses has the library parse a text; nothing in it is executed.
+func parses(body string) bool {
+	t, err := ct.NewTemplate(&ct.NewTemplateInput{Contents: "{{if false}}" + body + "{{end}}"})
+	if err != nil {
+		return false
+	}
+	_, err = t.Execute(&ct.ExecuteInput{Brain: ct.NewBrain()})
+	return err == nil
+}
+
+// check reports the functions of a text that do not exist.
+func (f *functions) check(t *text) error {
+	var missing []string
+	for name, line := range t.calls {
+		if !f.own[name] && !f.other[name] {
+			missing = append(missing, fmt.Sprintf("%s: function %q not defined", line, name))
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	slices.Sort(missing)
+	return errors.New(strings.Join(missing, "; "))
+}

@@ -1,0 +1,209 @@
+package template
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	dep "github.com/hashicorp/consul-template/dependency"
+	ct "github.com/hashicorp/consul-template/template"
+	consul "github.com/hashicorp/consul/api"
+
+	"latchkey/internal/retry"
+)
+
+// remoteTimeout bounds one query to Consul or Nomad.
+const remoteTimeout = 30 * time.Second
+
+var remoteSchedule = retry.Schedule{
+	Attempts: 4, Base: 250 * time.Millisecond, Max: 2 * time.Second, Jitter: 0.5,
+}
+
+// remote asks Consul and Nomad for the library's functions. The clients are
+// made when the first template needs them.
+type remote struct {
+	env     map[string]string
+	clients *dep.ClientSet
+	made    map[dep.Type]error
+	// seen are the answers, for scrub.
+	seen []any
+}
+
+func newRemote(env map[string]string) *remote {
+	return &remote{env: env, clients: dep.NewClientSet(), made: map[dep.Type]error{}}
+}
+
+// silence keeps the library's trace lines, which quote the values that Consul
+// returned, out of the process-wide standard log.
+var silence = sync.OnceFunc(func() { log.SetOutput(io.Discard) })
+
+// fetchAll runs the queries side by side, puts the answers where the library
+// looks for them, and returns what failed by the name of the query.
+func (r *remote) fetchAll(ctx context.Context, deps map[string]dep.Dependency, brain *ct.Brain) map[string]error {
+	if len(deps) == 0 {
+		return nil
+	}
+	silence()
+	failed := map[string]error{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for name, d := range deps {
+		if err := r.client(d.Type()); err != nil {
+			failed[name] = fmt.Errorf("%w: %s: %w", ErrRender, name, err)
+			continue
+		}
+		wg.Go(func() {
+			data, err := r.fetch(ctx, d)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed[name] = fmt.Errorf("%w: %s: %w", kindOf(err), name, err)
+				return
+			}
+			r.seen = append(r.seen, data)
+			brain.Remember(d, data)
+		})
+	}
+	wg.Wait()
+	return failed
+}
+
+var errAbsent = errors.New("does not exist")
+
+func kindOf(err error) error {
+	if errors.Is(err, errAbsent) {
+		return ErrMissing
+	}
+	return ErrRender
+}
+
+func (r *remote) fetch(ctx context.Context, d dep.Dependency) (data any, err error) {
+	err = retry.Do(ctx, remoteSchedule, d.String(), nil, func(ctx context.Context) error {
+		data, err = r.try(ctx, d)
+		var status consul.StatusError
+		if errors.As(err, &status) && status.Code >= 400 && status.Code < 500 && status.Code != 429 {
+			return retry.Permanent(err)
+		}
+		if errors.Is(err, errAbsent) {
+			return retry.Permanent(err)
+		}
+		return err
+	})
+	return data, err
+}
+
+// try runs one query. The library's queries know no context: when ctx ends
+// first, the query is left to itself and ends with its connection. Nothing is
+// lost by that in a process about to leave, and waiting would hang it.
+func (r *remote) try(ctx context.Context, d dep.Dependency) (any, error) {
+	type answer struct {
+		data any
+		meta *dep.ResponseMetadata
+		err  error
+	}
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	got := make(chan answer, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var a answer
+		a.data, a.meta, a.err = d.Fetch(r.clients, &dep.QueryOptions{})
+		got <- a
+	})
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case a := <-got:
+		if a.err == nil && a.data == nil && a.meta != nil && a.meta.BlockOnNil {
+			return nil, errAbsent
+		}
+		return a.data, a.err
+	}
+}
+
+// client makes the client for a kind of query, once.
+func (r *remote) client(t dep.Type) error {
+	err, ok := r.made[t]
+	if ok {
+		return err
+	}
+	switch t {
+	case dep.TypeConsul:
+		err = r.clients.CreateConsulClient(r.consul())
+	case dep.TypeNomad:
+		err = r.clients.CreateNomadClient(r.nomad())
+	default:
+		err = errors.New("neither Consul nor Nomad")
+	}
+	r.made[t] = err
+	return err
+}
+
+const (
+	dialTimeout = 10 * time.Second
+	idleConns   = 10
+)
+
+func (r *remote) consul() *dep.CreateConsulClientInput {
+	user, password, auth := strings.Cut(r.env["CONSUL_HTTP_AUTH"], ":")
+	return &dep.CreateConsulClientInput{
+		Address:      r.env["CONSUL_HTTP_ADDR"],
+		Namespace:    r.env["CONSUL_NAMESPACE"],
+		Token:        r.env["CONSUL_HTTP_TOKEN"],
+		TokenFile:    r.env["CONSUL_HTTP_TOKEN_FILE"],
+		AuthEnabled:  auth || user != "",
+		AuthUsername: user,
+		AuthPassword: password,
+		SSLEnabled:   truth(r.env["CONSUL_HTTP_SSL"], false) || strings.HasPrefix(r.env["CONSUL_HTTP_ADDR"], "https://"),
+		SSLVerify:    truth(r.env["CONSUL_HTTP_SSL_VERIFY"], true),
+		SSLCert:      r.env["CONSUL_CLIENT_CERT"],
+		SSLKey:       r.env["CONSUL_CLIENT_KEY"],
+		SSLCACert:    r.env["CONSUL_CACERT"],
+		SSLCAPath:    r.env["CONSUL_CAPATH"],
+		ServerName:   r.env["CONSUL_TLS_SERVER_NAME"],
+
+		TransportDialTimeout:         dialTimeout,
+		TransportTLSHandshakeTimeout: dialTimeout,
+		TransportMaxIdleConns:        idleConns,
+		TransportMaxIdleConnsPerHost: idleConns,
+		TransportMaxConnsPerHost:     idleConns,
+	}
+}
+
+func (r *remote) nomad() *dep.CreateNomadClientInput {
+	user, password, _ := strings.Cut(r.env["NOMAD_HTTP_AUTH"], ":")
+	return &dep.CreateNomadClientInput{
+		Address:      r.env["NOMAD_ADDR"],
+		Namespace:    r.env["NOMAD_NAMESPACE"],
+		Token:        r.env["NOMAD_TOKEN"],
+		AuthUsername: user,
+		AuthPassword: password,
+		SSLEnabled:   strings.HasPrefix(r.env["NOMAD_ADDR"], "https://"),
+		SSLVerify:    !truth(r.env["NOMAD_SKIP_VERIFY"], false),
+		SSLCert:      r.env["NOMAD_CLIENT_CERT"],
+		SSLKey:       r.env["NOMAD_CLIENT_KEY"],
+		SSLCACert:    r.env["NOMAD_CACERT"],
+		SSLCAPath:    r.env["NOMAD_CAPATH"],
+		ServerName:   r.env["NOMAD_TLS_SERVER_NAME"],
+
+		TransportDialTimeout:         dialTimeout,
+		TransportTLSHandshakeTimeout: dialTimeout,
+		TransportMaxIdleConns:        idleConns,
+		TransportMaxIdleConnsPerHost: idleConns,
+		TransportMaxConnsPerHost:     idleConns,
+	}
+}
+
+func truth(s string, def bool) bool {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return def
+	}
+	return b
+}

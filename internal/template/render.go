@@ -1,0 +1,154 @@
+package template
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"latchkey/internal/atomicfile"
+)
+
+// Report is what a Render did; it holds no content.
+type Report struct {
+	// Templates has one Outcome for each Spec, in their order.
+	Templates []Outcome
+	// Passes is the number of times the open templates were evaluated.
+	Passes int
+	// Requests is the number of requests handed to the Reader.
+	Requests int
+}
+
+// Outcome is what became of one template.
+type Outcome struct {
+	Name        string
+	Destination string
+	// Files lists what else it wrote, with writeToFile.
+	Files []string
+	// Changed is whether any of its files is not what it was before.
+	Changed bool
+	// Bytes is the size of the destination.
+	Bytes int
+	// Command is the program that was run, "" for none; one that several
+	// templates share is listed with each.
+	Command string
+	// Err is why it failed, nil when all is done.
+	Err error
+}
+
+// Render evaluates all templates, fetches what they need, writes each as soon
+// as it is complete, and when no template is open any more runs the commands
+// of those that changed, each distinct command once, in the order of the
+// templates. When it returns every file is on disk and every command has ended.
+//
+// A template that fails disturbs no other. The error joins those of the
+// templates with ErrorFatal, nil when there is none; the Report has them all.
+func (s *Set) Render(ctx context.Context, r Reader) (Report, error) {
+	u := s.newRun(r)
+	defer u.remote.clients.Stop()
+	passes := 0
+	for open := u.open(); len(open) > 0; open = u.open() {
+		if err := u.mayGoOn(ctx, passes); err != nil {
+			for _, j := range open {
+				j.fail(nil, err)
+			}
+			break
+		}
+		passes++
+		u.write(u.evaluate(open))
+		if open = u.open(); len(open) > 0 {
+			u.fetch(ctx, open)
+		}
+	}
+	u.runCommands(ctx)
+	return u.report(passes)
+}
+
+func (u *run) mayGoOn(ctx context.Context, passes int) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrRender, context.Cause(ctx))
+	}
+	if passes >= maxPasses {
+		return fmt.Errorf("%w: asks for something new in each of %d passes; does a path hold a time or a random value?",
+			ErrRender, passes)
+	}
+	return nil
+}
+
+func (u *run) report(passes int) (Report, error) {
+	rep := Report{Passes: passes, Requests: len(u.answers)}
+	log := u.set.opts.Log
+	var errs []error
+	for _, j := range u.jobs {
+		j.result.Err = j.err
+		rep.Templates = append(rep.Templates, j.result)
+		switch {
+		case j.err == nil:
+			log.Debug("template done", "template", j.t.label, "changed", j.result.Changed, "bytes", j.result.Bytes)
+		case j.t.spec.ErrorFatal:
+			errs = append(errs, j.err)
+		default:
+			log.Warn("template failed, error_fatal is off", "error", j.err)
+		}
+	}
+	return rep, errors.Join(errs...)
+}
+
+// writers is how many files are written at a time: syncing to disk is waiting,
+// and waiting together is quicker even on one processor.
+const writers = 16
+
+// write puts the complete templates on disk. Those that touch a path that
+// another touches too, or write more than one file, go one after the other.
+func (u *run) write(jobs []*job) {
+	touched := map[string]int{}
+	for _, j := range jobs {
+		touched[filepath.Clean(j.t.spec.Destination)]++
+		for _, f := range j.side {
+			touched[filepath.Clean(f.path)]++
+		}
+	}
+	var inOrder []*job
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, writers)
+	for _, j := range jobs {
+		if len(j.side) > 0 || touched[filepath.Clean(j.t.spec.Destination)] > 1 {
+			inOrder = append(inOrder, j)
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			u.writeJob(j)
+		})
+	}
+	for _, j := range inOrder {
+		u.writeJob(j)
+	}
+	wg.Wait()
+}
+
+// writeJob writes the other files first and the destination last: what pkiCert
+// finds in the destination then never is newer than the key beside it.
+func (u *run) writeJob(j *job) {
+	files, err := fold(j.side)
+	if err != nil {
+		j.fail(ErrWrite, err)
+		return
+	}
+	files = append(files, sideFile{path: j.t.spec.Destination, content: string(j.output), opts: j.t.file})
+	for i, f := range files {
+		changed, err := atomicfile.Write(f.path, []byte(f.content), f.opts)
+		if err != nil {
+			j.fail(ErrWrite, err)
+			return
+		}
+		j.result.Changed = j.result.Changed || changed
+		if i < len(files)-1 {
+			j.result.Files = append(j.result.Files, f.path)
+		}
+	}
+	j.result.Bytes = len(j.output)
+	j.done, j.output, j.side = true, nil, nil
+}

@@ -1,0 +1,229 @@
+package template
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	dep "github.com/hashicorp/consul-template/dependency"
+	ct "github.com/hashicorp/consul-template/template"
+
+	"latchkey/internal/cred"
+)
+
+// maxPasses bounds how often a template may ask for something new. A folder
+// tree that is walked needs one pass for each level.
+const maxPasses = 100
+
+// run is one Render: what is known so far, and where each template stands.
+type run struct {
+	set    *Set
+	reader Reader
+	brain  *ct.Brain
+	remote *remote
+	// dry is a look at what would be asked for; no program is started.
+	dry bool
+
+	answers map[string]Result // by Request.Key
+	certs   map[string]certificate
+	jobs    []*job
+}
+
+// job is one template in a run.
+type job struct {
+	t    *tmpl
+	done bool
+	err  error
+
+	// What the last pass asked for and did not have.
+	want   []Request
+	pki    []Request
+	lookup []dep.Dependency
+	// own holds certificates that this template found in its own files.
+	own map[string]certificate
+
+	output []byte
+	side   []sideFile
+	result Outcome
+}
+
+func (s *Set) newRun(r Reader) *run {
+	u := &run{
+		set: s, reader: r, brain: ct.NewBrain(), remote: newRemote(s.env),
+		answers: map[string]Result{}, certs: map[string]certificate{},
+	}
+	for _, t := range s.templates {
+		u.jobs = append(u.jobs, &job{t: t, result: Outcome{Name: t.spec.Name, Destination: t.spec.Destination}})
+	}
+	return u
+}
+
+// open returns the templates that are neither rendered nor failed.
+func (u *run) open() []*job {
+	var open []*job
+	for _, j := range u.jobs {
+		if !j.done {
+			open = append(open, j)
+		}
+	}
+	return open
+}
+
+// fail ends a job.
+func (j *job) fail(kind, err error) {
+	j.done, j.err = true, j.t.fail(kind, err)
+	j.output, j.side = nil, nil
+}
+
+// evaluate runs one pass over the jobs and returns those that are complete.
+func (u *run) evaluate(jobs []*job) (complete []*job) {
+	for _, j := range jobs {
+		j.want, j.pki, j.lookup = nil, nil, nil
+		if j.t.text == nil {
+			u.evaluatePlain(j)
+		} else {
+			u.evaluateText(j)
+		}
+		if !j.done && len(j.want)+len(j.pki)+len(j.lookup) == 0 {
+			complete = append(complete, j)
+		}
+	}
+	return complete
+}
+
+// fetch gets everything that the jobs want: one ReadAll, beside it the queries
+// for Consul and Nomad. Jobs that wanted something that failed have failed.
+func (u *run) fetch(ctx context.Context, jobs []*job) {
+	u.findCertificates(jobs)
+	var reqs []Request
+	asked := map[string]bool{}
+	deps := map[string]dep.Dependency{}
+	for _, j := range jobs {
+		for _, req := range slices.Concat(j.want, j.pki) {
+			key := req.Key()
+			if _, known := u.answers[key]; !known && !asked[key] {
+				asked[key] = true
+				reqs = append(reqs, req)
+			}
+		}
+		for _, d := range j.lookup {
+			deps[d.String()] = d
+		}
+	}
+	var wg sync.WaitGroup
+	if len(reqs) > 0 {
+		wg.Go(func() { u.readAll(ctx, reqs) })
+	}
+	failed := u.remote.fetchAll(ctx, deps, u.brain)
+	wg.Wait()
+	for _, j := range jobs {
+		u.settle(j, failed)
+	}
+}
+
+func (u *run) readAll(ctx context.Context, reqs []Request) {
+	results := u.reader.ReadAll(ctx, reqs)
+	for i, req := range reqs {
+		res := Result{Err: errors.New("no answer")}
+		if i < len(results) && (results[i].Secret != nil || results[i].Err != nil) {
+			res = results[i]
+		}
+		u.answers[req.Key()] = res
+	}
+}
+
+// settle fails the job whose wishes were not granted.
+func (u *run) settle(j *job, failed map[string]error) {
+	var errs []error
+	for _, req := range j.want {
+		if err := u.answers[req.Key()].Err; err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", describe(req), err))
+		}
+	}
+	for _, req := range j.pki {
+		if err := u.issued(req); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", describe(req), err))
+		}
+	}
+	for _, d := range j.lookup {
+		if err := failed[d.String()]; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		j.fail(nil, errors.Join(errs...))
+	}
+}
+
+// describe names a request for a message; it never shows a body.
+func describe(r Request) string {
+	switch {
+	case r.Op == OpWrite:
+		return "write " + r.Path
+	case r.Op == OpList:
+		return "list " + r.Path
+	case r.Query != "":
+		return "secret " + r.Path + "?" + r.Query
+	}
+	return "secret " + r.Path
+}
+
+// toLibrary turns an answer into what templates for consul-template expect. The
+// maps are copied, for some functions change the map that they are given.
+func toLibrary(s *cred.Secret) *dep.Secret {
+	out := &dep.Secret{
+		RequestID:     s.RequestID,
+		LeaseID:       s.Lease.ID,
+		LeaseDuration: int(s.Lease.Duration.Seconds()),
+		Renewable:     s.Lease.Renewable,
+		Warnings:      s.Warnings,
+	}
+	if s.Data != nil {
+		out.Data = copyValue(s.Data).(map[string]any)
+	}
+	if a := s.Auth; a != nil {
+		out.Auth = &dep.SecretAuth{
+			ClientToken:   a.Value.Reveal(),
+			Accessor:      a.Accessor,
+			Policies:      a.Policies,
+			Metadata:      a.Metadata,
+			LeaseDuration: int(a.Lease.Duration.Seconds()),
+			Renewable:     a.Lease.Renewable,
+		}
+	}
+	if w := s.Wrap; w != nil {
+		out.WrapInfo = &dep.SecretWrapInfo{
+			Token:           w.Token.Reveal(),
+			TTL:             int(w.TTL.Seconds()),
+			CreationTime:    w.CreationTime,
+			WrappedAccessor: w.WrappedAccessor,
+		}
+	}
+	return out
+}
+
+// nothing reports an answer without content.
+func nothing(s *cred.Secret) bool {
+	return s.RequestID == "" && s.Data == nil && s.Auth == nil && s.Wrap == nil &&
+		s.Lease.ID == "" && len(s.Warnings) == 0
+}
+
+func copyValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			out[k] = copyValue(e)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = copyValue(e)
+		}
+		return out
+	}
+	return v
+}
