@@ -1,0 +1,26 @@
+package server
+
+import (
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+// start runs cmd so that the kernel kills it when this process dies, whatever
+// of. The kernel watches the thread that started it, so that thread is kept
+// until the process has ended; wait is closed then.
+func start(cmd *exec.Cmd) (wait <-chan struct{}, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	started, done := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	return done, <-started
+}
