@@ -2,15 +2,163 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/user"
+	"strings"
+	"time"
 
 	"latchkey/internal/config"
+	"latchkey/internal/wiring"
+	"latchkey/oneshot"
 )
 
+// checkTimeout bounds -online when -timeout does not.
+const checkTimeout = time.Minute
+
 func runCheck(ctx context.Context, w world, g given, _ []string) int {
-	s, err := load(w, g)
-	if err != nil {
-		return s.finish(ctx, err)
+	format := g["format"]
+	if format == "" {
+		format = "text"
 	}
-	_, err = s.build(config.ModeOnce, true)
-	return s.finish(ctx, err)
+	if format != "text" && format != "json" {
+		return fail(w.stderr, usageError{fmt.Sprintf("-format=%s: there is text and json", format)})
+	}
+	v := &verdict{OK: true, Problems: []finding{}, Warnings: []finding{}}
+	s, err := load(w, g)
+	if err == nil {
+		err = v.offline(s, g, format)
+	}
+	v.problems(err)
+	if err == nil && g.on("online") {
+		err = v.online(ctx, s, g)
+	}
+	if c, ok := ended(ctx); ok {
+		v.OK, v.ExitCode = false, c
+	}
+	s.finish(ctx, nil)
+	if format == "json" {
+		enc := json.NewEncoder(w.stdout)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(v)
+		return v.ExitCode
+	}
+	v.print(w, s)
+	return v.ExitCode
+}
+
+// offline judges the configuration by itself. What is at fault only on this
+// machine (a source, a certificate or a user that is not here) is a warning:
+// the file may be meant for another.
+func (v *verdict) offline(s *setup, g given, format string) error {
+	warnings, err := config.Check(s.file, config.ModeCheck)
+	if s.file.ExitAfterAuth {
+		more, once := config.Check(s.file, config.ModeOnce)
+		warnings = more
+		if err == nil {
+			v.warn("as a one-shot: ", once)
+		}
+	}
+	o := s.parts(true)
+	if err == nil {
+		var local error
+		_, built := wiring.Build(s.file, o)
+		if err, local = split(built); !g.on("online") {
+			v.warn("here: ", local)
+		} else {
+			err = errors.Join(err, local)
+		}
+	}
+	for _, list := range [][]config.Warning{s.loaded.Warnings, warnings, s.loaded.LateWarnings()} {
+		for _, w := range list {
+			p := config.Problem(w)
+			v.Warnings = append(v.Warnings, found(&p))
+		}
+	}
+	v.inEffect(s)
+	if g.on("print") {
+		v.printed(s, format)
+	}
+	return err
+}
+
+// split tells faults of the configuration from those of this machine.
+func split(err error) (fault, local error) {
+	if err == nil {
+		return nil, nil
+	}
+	var faults, locals []error
+	for _, c := range causes(err) {
+		if errors.Is(c, fs.ErrNotExist) || errors.Is(c, fs.ErrPermission) ||
+			as[user.UnknownUserError](c) || as[user.UnknownGroupError](c) {
+			locals = append(locals, c)
+			continue
+		}
+		faults = append(faults, c)
+	}
+	return errors.Join(faults...), errors.Join(locals...)
+}
+
+// inEffect lists where the address, the namespace and the token come from.
+func (v *verdict) inEffect(s *setup) {
+	add := func(name, value, key string) {
+		v.InEffect = append(v.InEffect, setting{name, value, s.origins.Of(key)})
+	}
+	namespace := s.file.Vault.Namespace
+	if namespace == "" {
+		namespace = "(root)"
+	}
+	add("address", s.file.Vault.Address, "vault.address")
+	add("namespace", namespace, "vault.namespace")
+	if a := s.file.AutoAuth; a != nil {
+		v.InEffect = append(v.InEffect, setting{"token", "by " + a.Method.Type + " at " + a.Method.MountPath, "auto_auth at " + a.Pos.String()})
+		if ns := a.Method.Namespace; ns != "" {
+			add("login namespace", ns, "auto_auth.method.namespace")
+		}
+	}
+	if from := s.origins["token"]; from != "" {
+		v.InEffect = append(v.InEffect, setting{"token (not used: auto_auth logs in)", "[hidden]", from})
+	}
+}
+
+func (v *verdict) printed(s *setup, format string) {
+	var b strings.Builder
+	if err := s.file.Effective(&b, s.origins, format); err != nil {
+		v.problems(err)
+		return
+	}
+	v.effective = b.String()
+	if format == "json" {
+		v.Config = []byte(b.String())
+	}
+}
+
+// online goes the way of a run against the server.
+func (v *verdict) online(ctx context.Context, s *setup, g given) error {
+	limit, err := g.duration("timeout", checkTimeout)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := deadline(ctx, limit)
+	defer cancel()
+	parts, err := wiring.Build(s.file, s.parts(true))
+	if err != nil {
+		return err
+	}
+	if parts.Session != nil {
+		defer parts.Session.Close()
+	}
+	err = oneshot.Online{
+		Session: parts.Session, Client: parts.Client, Sinks: parts.Sinks, Templates: parts.Templates, Reads: parts.Reads,
+	}.Run(ctx, func(st oneshot.Step) {
+		out := step{Name: st.Name, OK: st.Err == nil, Detail: st.Detail, Millis: float64(st.Took.Microseconds()) / 1000}
+		if st.Err != nil {
+			out.Detail, out.Error = "", st.Err.Error()
+		}
+		v.Steps = append(v.Steps, out)
+	})
+	v.problems(err)
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"latchkey/internal/sink"
 	"latchkey/internal/template"
 	"latchkey/internal/vault"
+	"latchkey/internal/wiring"
 	"latchkey/oneshot"
 )
 
@@ -62,6 +63,7 @@ var kinds = []kind{
 	{as[usageError], exitUsage, ""},
 	{as[config.Problems], exitUsage, ""},
 	{as[*config.Problem], exitUsage, ""},
+	{of(wiring.ErrServerSettings), exitUsage, "see the vault stanza, its flags and its environment: latchkey check"},
 	{of(oneshot.ErrRevokeRefused), exitUsage, "say -revoke-on-exit=force to revoke all the same, or leave -revoke-on-exit out"},
 	{of(template.ErrParse), exitUsage, "correct the template; nothing was fetched and nothing was written"},
 	{both(of(session.ErrLogin), of(auth.ErrCredentials)), exitLogin, "put the credential where the configuration says, or correct the path"},

@@ -72,11 +72,6 @@ func wantsJSON(w world, g given) bool {
 	return false
 }
 
-// forced reports whether a value comes from a flag or the environment.
-func forced(origin string) bool {
-	return strings.HasPrefix(origin, "flag ") || strings.HasPrefix(origin, "env ")
-}
-
 func inert(name string) bool {
 	for _, o := range agentOptions {
 		if o.name == name {
@@ -139,7 +134,7 @@ func (s *setup) build(m config.Mode, preserve bool) (*wiring.Parts, error) {
 
 func (s *setup) parts(preserve bool) wiring.Options {
 	return wiring.Options{
-		Method: methods.Lookup, Environ: s.w.environ, NamespaceForced: forced(s.origins.Of("vault.namespace")),
+		Method: methods.Lookup, Environ: s.w.environ, Origins: s.origins,
 		Preserve: preserve, Stdout: s.w.stdout, Output: s.w.stderr, Observer: s.observe, Log: s.log, Version: version,
 	}
 }

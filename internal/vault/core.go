@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -45,6 +46,16 @@ func newCore(cfg Config) (*core, error) {
 		DisableKeepAlives:     cfg.DisableKeepAlive,
 		DisableCompression:    true,
 		ForceAttemptHTTP2:     true,
+	}
+	for key, path := range map[string]string{
+		"ca_cert": cfg.CACert, "ca_path": cfg.CAPath, "client_cert": cfg.ClientCert, "client_key": cfg.ClientKey,
+	} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
 	}
 	sdk := api.Config{HttpClient: &http.Client{Transport: t}}
 	if err := sdk.ConfigureTLS(&api.TLSConfig{

@@ -270,8 +270,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 	for want, cfg := range map[string]Config{
 		"not of the form":         {Address: "127.0.0.1:8200"},
 		"names no socket":         {Address: "unix://"},
-		"no such file":            {Address: "https://h", CACert: filepath.Join(dir, "no.pem")},
-		"both client cert":        {Address: "https://h", ClientCert: "x"},
+		"ca_cert: stat":           {Address: "https://h", CACert: filepath.Join(dir, "no.pem")},
+		"both client cert":        {Address: "https://h", ClientCert: dir},
 		"proxy address":           {Address: "https://h", ProxyAddress: "://"},
 		`address "https:" is not`: {Address: "https://"},
 	} {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"latchkey/internal/auth"
@@ -33,9 +34,10 @@ type Options struct {
 	Method func(name string) (auth.Constructor, error)
 	// Environ is the environment, for templates and their commands.
 	Environ []string
-	// NamespaceForced is true when flag or environment set the namespace,
-	// which then beats the method's own.
-	NamespaceForced bool
+	// Origins tells who set what: a namespace from flag or environment beats
+	// the method's own, and only a backoff that somebody set changes how
+	// reads are tried again.
+	Origins config.Origins
 	// Preserve has methods leave credentials as they are; see auth.Options.
 	Preserve bool
 	// Stdout is for sinks that write there, Output for what commands print.
@@ -59,21 +61,29 @@ type Parts struct {
 	Reads     reader.Options
 }
 
+// ErrServerSettings is the kind of an error about the vault stanza, its flags
+// and its variables: an address that is none, a certificate that is not there.
+var ErrServerSettings = errors.New("vault settings")
+
 // Build makes the parts. Its error joins all that is wrong, so that a user
 // mends it in one go; what it says of the configuration is *config.Problem.
 func Build(f *config.File, o Options) (*Parts, error) {
+	var errs []error
 	client, err := vault.New(serverConfig(f, "templating"))
 	if err != nil {
-		return nil, &config.Problem{Key: "vault", Text: err.Error(), Hint: "see the vault stanza, its flags and its environment"}
+		errs = append(errs, fmt.Errorf("%w: %w", ErrServerSettings, err))
+		// The rest is still looked at, so that all faults are told at once.
+		if client, err = vault.New(vault.Config{Address: "https://127.0.0.1:8200"}); err != nil {
+			return nil, err
+		}
 	}
 	p := &Parts{
 		Client: client.Agent(agent(o.Version, "templating")),
 		Reads: reader.Options{
-			Retry: readSchedule(f), Parallel: parallel, Observer: o.Observer, Log: logging.Named(o.Log, "reader"),
+			Retry: readSchedule(f, o.Origins), Parallel: parallel, Observer: o.Observer, Log: logging.Named(o.Log, "reader"),
 		},
 		SinkRetry: sinkSchedule,
 	}
-	var errs []error
 	if f.AutoAuth != nil {
 		errs = append(errs, p.auth(f, o, client))
 	}
@@ -141,10 +151,15 @@ func authClient(f *config.File, shared *vault.Client) (*vault.Client, error) {
 // authNamespace: a flag or variable wins, then the method's own, then that of
 // the vault stanza.
 func authNamespace(f *config.File, o Options) string {
-	if ns := f.AutoAuth.Method.Namespace; ns != "" && !o.NamespaceForced {
+	if ns := f.AutoAuth.Method.Namespace; ns != "" && !forced(o.Origins.Of("vault.namespace")) {
 		return ns
 	}
 	return f.Vault.Namespace
+}
+
+// forced reports whether a value comes from a flag or the environment.
+func forced(origin string) bool {
+	return strings.HasPrefix(origin, "flag ") || strings.HasPrefix(origin, "env ")
 }
 
 // readNamespace: that of the vault stanza (where flags and variables have
@@ -158,29 +173,22 @@ func readNamespace(f *config.File) string {
 
 // loginSchedule: exit_on_err means the first failure is the last.
 func loginSchedule(m config.Method) retry.Schedule {
-	s := retry.Schedule{Attempts: maxAttempts, Base: time.Second, Max: 5 * time.Minute, Jitter: 0.25}
+	s := retry.Schedule{Attempts: maxAttempts, Base: m.MinBackoff, Max: m.MaxBackoff, Jitter: 0.25}
 	if m.ExitOnErr {
 		s.Attempts = 1
-	}
-	if m.MinBackoff > 0 {
-		s.Base = m.MinBackoff
-	}
-	if m.MaxBackoff > 0 {
-		s.Max = m.MaxBackoff
 	}
 	return s
 }
 
-// readSchedule: the method's backoff, where it is set, replaces the default.
-func readSchedule(f *config.File) retry.Schedule {
+// readSchedule: the method's backoff, where somebody set it, replaces the
+// default, as in vault agent.
+func readSchedule(f *config.File, from config.Origins) retry.Schedule {
 	s := retry.Schedule{Attempts: 1 + f.Vault.NumRetries, Base: 250 * time.Millisecond, Max: time.Minute, Jitter: 0.25}
-	if f.AutoAuth != nil {
-		if d := f.AutoAuth.Method.MinBackoff; d > 0 {
-			s.Base = d
-		}
-		if d := f.AutoAuth.Method.MaxBackoff; d > 0 {
-			s.Max = d
-		}
+	if from.Of("auto_auth.method.min_backoff") != "default" {
+		s.Base = f.AutoAuth.Method.MinBackoff
+	}
+	if from.Of("auto_auth.method.max_backoff") != "default" {
+		s.Max = f.AutoAuth.Method.MaxBackoff
 	}
 	return s
 }
