@@ -58,7 +58,9 @@ func (s *setup) once(ctx context.Context, g given) error {
 		Templates: parts.Templates, Reads: parts.Reads, Revoke: revoke, Observer: s.observe, Log: s.log,
 	})
 	s.console.clear()
-	s.log.Info("run ended", "report", report)
+	if err == nil {
+		s.log.Info("done", "report", report)
+	}
 	return err
 }
 

@@ -62,7 +62,7 @@ func (s *Session) Login(ctx context.Context) (cred.Token, error) {
 		return nil
 	})
 	if err != nil {
-		return cred.Token{}, fmt.Errorf("%w: %s: %w", ErrLogin, what, err)
+		return cred.Token{}, fmt.Errorf("%w: %w", ErrLogin, err)
 	}
 	s.o.Log.InfoContext(ctx, "authentication successful", "method", s.o.Name, "mount", s.o.Mount,
 		"token", s.token, "took", time.Since(start).Round(time.Microsecond))

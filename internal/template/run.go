@@ -152,8 +152,12 @@ func (u *run) settle(j *job, failed map[string]error) {
 			errs = append(errs, err)
 		}
 	}
+	// Each cause carries the template's name, for each is told by itself.
+	for i, err := range errs {
+		errs[i] = j.t.fail(nil, err)
+	}
 	if len(errs) > 0 {
-		j.fail(nil, errors.Join(errs...))
+		j.done, j.err = true, errors.Join(errs...)
 	}
 }
 
