@@ -17,7 +17,7 @@ func TestDistanceDelaysButDoesNotQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, in := net.Pipe()
 		out, server := net.Pipe()
-		d := &delay{roundTrip: 20 * time.Millisecond}
+		d := &delay{roundTrip: 20 * time.Millisecond, sleep: time.Sleep}
 		start := time.Now()
 		var carried sync.WaitGroup
 		carried.Go(func() { d.carry(out, in, start.Add(d.roundTrip)) })
@@ -80,7 +80,10 @@ func TestGoalsAreJudgedFromMedians(t *testing.T) {
 		merge(1, full(nameFloor, 10, 5, 6, 2), full(nameLatchkey, 15, 20, 21, 3), full(nameAgent, 110, 100, 142, 5)),
 		merge(50, full(nameFloor, 80, 25, 6, 51), full(nameLatchkey, 60, 30, 22, 53)),
 		merge(2000, full(nameLatchkey, 900, 1200, 59, 2002)),
-	}}
+	},
+		far:   merge(50, full(nameLatchkey, 139, 30, 22, 0)),
+		twice: merge(50, full(nameLatchkey, 239, 30, 22, 0)),
+	}
 	var out strings.Builder
 	r.print(&out)
 	for _, want := range []string{
@@ -89,6 +92,7 @@ func TestGoalsAreJudgedFromMedians(t *testing.T) {
 		"MISSED  1 secret: vault agent's CPU at least 7 x             5.0 x",
 		"MISSED  50 secrets: exactly 52 requests                      53",
 		"met     50 secrets: wall against the floor at most 1 x       0.75 x",
+		"met     50 secrets far away: round trips at most 7           6.95, of which 5.0 are waiting",
 		"met     2000 secrets: CPU for one more, against 1/50 of 50 at most 1.2 x 1.00 x",
 	} {
 		if !strings.Contains(out.String(), want) {

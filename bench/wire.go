@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -39,6 +40,10 @@ type delay struct {
 	net.Listener
 	target    string
 	roundTrip time.Duration
+	// sleep is exact where time.Sleep is not: the runtime's timers wait in
+	// whole milliseconds when nothing else is going on, and two of those in
+	// each round trip would be a tenth of it.
+	sleep func(time.Duration)
 }
 
 func startDelay(target string, roundTrip time.Duration) (*delay, error) {
@@ -46,7 +51,7 @@ func startDelay(target string, roundTrip time.Duration) (*delay, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &delay{Listener: l, target: target, roundTrip: roundTrip}
+	d := &delay{Listener: l, target: target, roundTrip: roundTrip, sleep: exactSleep}
 	go d.serve()
 	return d, nil
 }
@@ -103,7 +108,7 @@ func (d *delay) carry(dst, src net.Conn, opened time.Time) {
 	}()
 	failed := false
 	for c := range queue {
-		time.Sleep(time.Until(c.due))
+		d.sleep(time.Until(c.due))
 		switch {
 		case failed:
 		case c.data == nil:
@@ -116,5 +121,14 @@ func (d *delay) carry(dst, src net.Conn, opened time.Time) {
 				_ = src.Close()
 			}
 		}
+	}
+}
+
+func exactSleep(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := syscall.NsecToTimespec(int64(d))
+	for syscall.Nanosleep(&t, &t) == syscall.EINTR {
 	}
 }
