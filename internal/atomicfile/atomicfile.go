@@ -42,9 +42,12 @@ var ErrNotRegular = errors.New("not a regular file")
 // Write puts data at path and reports whether the file changed. On any error
 // what was there before is still there and no temporary file is left.
 //
-// Owner and mode are set while the temporary file is still empty; the content
-// is synced before the rename and the directory after it. A symbolic link at
-// path is followed, so that the file it names is replaced and not the link.
+// Owner and mode are set while the temporary file is still empty, and the
+// content is synced before the rename, so that a crash leaves the old file or
+// the new one and never an empty one. The directory is not synced: which of
+// the two a crash leaves does not matter to a reader, and the sync would double
+// what a write costs. A symbolic link at path is followed, so that the file it
+// names is replaced and not the link.
 func Write(path string, data []byte, o Options) (changed bool, err error) {
 	target, old, err := resolve(path)
 	if err != nil {
@@ -80,7 +83,7 @@ func Write(path string, data []byte, o Options) (changed bool, err error) {
 	if err := os.Rename(tmp.Name(), target); err != nil {
 		return false, err
 	}
-	return true, syncDir(dir)
+	return true, nil
 }
 
 // Check reports whether Write could put a file at path, leaving nothing

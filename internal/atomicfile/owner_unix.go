@@ -3,7 +3,6 @@
 package atomicfile
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -29,18 +28,4 @@ func chown(f *os.File, uid, gid int) error {
 		return nil
 	}
 	return f.Chown(uid, gid)
-}
-
-// syncDir makes the rename durable. File systems that cannot sync a directory
-// say EINVAL; the file itself is whole either way.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
-		return err
-	}
-	return nil
 }

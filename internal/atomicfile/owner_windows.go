@@ -15,5 +15,3 @@ func chown(_ *os.File, uid, gid int) error {
 	}
 	return errors.New("owner and group are not supported on Windows")
 }
-
-func syncDir(string) error { return nil }
