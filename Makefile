@@ -52,8 +52,9 @@ bench: build ## latchkey, vault agent and a bare program side by side, for BENCH
 build: ## a static, stripped, reproducible bin/latchkey
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/latchkey ./cmd/latchkey
 
-docs: ## write docs/configuration.md anew from the tables of the configuration
-	go generate ./...
+docs: ## write docs/configuration.md and the lists of linked packages anew
+	go test ./internal/config -run TestReference -update
+	go test ./internal/floors -run Linked -update
 
 clean: ## remove what was built
 	rm -rf bin dist cover.out
