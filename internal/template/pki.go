@@ -186,7 +186,12 @@ func fromAnswer(s *cred.Secret) (dep.PemEncoded, error) {
 	if len(scan.certs) == 0 {
 		return dep.PemEncoded{}, errors.New("the answer holds no certificate")
 	}
-	return scan.bundle(scan.certs[len(scan.certs)-1]), nil
+	out := scan.bundle(scan.certs[len(scan.certs)-1])
+	if out.Key == "" && len(scan.keys) > 0 {
+		// A kind of key that is not known here; the server should know.
+		out.Key = scan.keys[len(scan.keys)-1].text
+	}
+	return out, nil
 }
 
 // pemScan collects the PEM blocks of a text, whatever stands between them.
@@ -253,15 +258,16 @@ func (s *pemScan) add(text string) {
 }
 
 func publicOf(der []byte) crypto.PublicKey {
-	var key any
-	var err error
-	if key, err = x509.ParsePKCS8PrivateKey(der); err != nil {
-		if key, err = x509.ParsePKCS1PrivateKey(der); err != nil {
-			key, _ = x509.ParseECPrivateKey(der)
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		if s, ok := key.(crypto.Signer); ok {
+			return s.Public()
 		}
 	}
-	if s, ok := key.(crypto.Signer); ok {
-		return s.Public()
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key.Public()
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key.Public()
 	}
 	return nil
 }
@@ -291,7 +297,7 @@ func (s *pemScan) bundle(c pemCert) dep.PemEncoded {
 	}
 	for _, k := range s.keys {
 		pub, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
-		if k.public == nil || ok && pub.Equal(c.cert.PublicKey) {
+		if ok && pub.Equal(c.cert.PublicKey) {
 			out.Key = k.text
 		}
 	}

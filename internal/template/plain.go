@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -92,7 +93,7 @@ func yamlNode(v any) *yaml.Node {
 	case map[string]any:
 		n := &yaml.Node{Kind: yaml.MappingNode}
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			n.Content = append(n.Content, yamlString(k), yamlNode(v[k]))
+			n.Content = append(n.Content, yamlKey(k), yamlNode(v[k]))
 		}
 		return n
 	case []any:
@@ -105,6 +106,19 @@ func yamlNode(v any) *yaml.Node {
 		return yamlString(v)
 	}
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: scalar(v)}
+}
+
+var (
+	yamlName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+	yamlWord = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
+)
+
+// yamlKey leaves a key bare that no reader can mistake.
+func yamlKey(s string) *yaml.Node {
+	if yamlName.MatchString(s) && !yamlWord.MatchString(s) {
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: s}
+	}
+	return yamlString(s)
 }
 
 func yamlString(s string) *yaml.Node {

@@ -18,13 +18,6 @@ import (
 	"latchkey/internal/retry"
 )
 
-// remoteTimeout bounds one query to Consul or Nomad.
-const remoteTimeout = 30 * time.Second
-
-var remoteSchedule = retry.Schedule{
-	Attempts: 4, Base: 250 * time.Millisecond, Max: 2 * time.Second, Jitter: 0.5,
-}
-
 // remote asks Consul and Nomad for the library's functions. The clients are
 // made when the first template needs them.
 type remote struct {
@@ -33,15 +26,22 @@ type remote struct {
 	made    map[dep.Type]error
 	// seen are the answers, for scrub.
 	seen []any
+	// timeout bounds one query, schedule repeats it.
+	timeout  time.Duration
+	schedule retry.Schedule
 }
 
 func newRemote(env map[string]string) *remote {
-	return &remote{env: env, clients: dep.NewClientSet(), made: map[dep.Type]error{}}
+	return &remote{
+		env: env, clients: dep.NewClientSet(), made: map[dep.Type]error{},
+		timeout:  30 * time.Second,
+		schedule: retry.Schedule{Attempts: 4, Base: 250 * time.Millisecond, Max: 2 * time.Second, Jitter: 0.5},
+	}
 }
 
-// silence keeps the library's trace lines, which quote the values that Consul
+// silenceLibrary keeps the library's trace lines, which quote the values that Consul
 // returned, out of the process-wide standard log.
-var silence = sync.OnceFunc(func() { log.SetOutput(io.Discard) })
+func silenceLibrary() { log.SetOutput(io.Discard) }
 
 // fetchAll runs the queries side by side, puts the answers where the library
 // looks for them, and returns what failed by the name of the query.
@@ -49,7 +49,7 @@ func (r *remote) fetchAll(ctx context.Context, deps map[string]dep.Dependency, b
 	if len(deps) == 0 {
 		return nil
 	}
-	silence()
+	silenceLibrary()
 	failed := map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -84,7 +84,7 @@ func kindOf(err error) error {
 }
 
 func (r *remote) fetch(ctx context.Context, d dep.Dependency) (data any, err error) {
-	err = retry.Do(ctx, remoteSchedule, d.String(), nil, func(ctx context.Context) error {
+	err = retry.Do(ctx, r.schedule, d.String(), nil, func(ctx context.Context) error {
 		data, err = r.try(ctx, d)
 		var status consul.StatusError
 		if errors.As(err, &status) && status.Code >= 400 && status.Code < 500 && status.Code != 429 {
@@ -107,7 +107,7 @@ func (r *remote) try(ctx context.Context, d dep.Dependency) (any, error) {
 		meta *dep.ResponseMetadata
 		err  error
 	}
-	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	got := make(chan answer, 1)
 	var wg sync.WaitGroup

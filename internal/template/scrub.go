@@ -87,7 +87,7 @@ func (p *pass) scrub(msg string) string {
 		}
 		low := strings.ToLower(w)
 		for _, v := range values {
-			if v == w || len(w) >= 4 && strings.Contains(strings.ToLower(v), low) {
+			if len(w) >= 2 && v == w || len(w) >= 4 && strings.Contains(strings.ToLower(v), low) {
 				return redacted
 			}
 		}
@@ -106,7 +106,10 @@ func (p *pass) values() []string {
 	}
 	for key := range p.used {
 		if s := p.run.answers[key].Secret; s != nil {
-			leaves(reflect.ValueOf(s.Data), add)
+			leaves(reflect.ValueOf(payload(s)), add)
+			if meta, ok := s.Data["metadata"].(map[string]any); ok {
+				leaves(reflect.ValueOf(meta["custom_metadata"]), add)
+			}
 			if s.Auth != nil {
 				add(s.Auth.Value.Reveal())
 			}
