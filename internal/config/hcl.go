@@ -216,23 +216,32 @@ func (p *hclParser) value(depth int) (*node, *Problem) {
 // number joins what hclsyntax splits: it knows no 0x1F and no 1. of HCL1.
 func (p *hclParser) number(t hclsyntax.Token) string {
 	text := string(t.Bytes)
-	for p.joined() && (p.peek().Type == hclsyntax.TokenIdent || p.peek().Type == hclsyntax.TokenDot) {
+	if !p.joined() {
+		return text
+	}
+	n := p.peek()
+	hex := text == "0" && n.Type == hclsyntax.TokenIdent && (n.Bytes[0] == 'x' || n.Bytes[0] == 'X')
+	if hex || n.Type == hclsyntax.TokenDot {
 		text += string(p.next().Bytes)
 	}
 	return text
 }
 
-// elements parses a list; a comma may follow its last element.
+// elements parses a list; as in HCL1, commas may follow the last element and
+// each other.
 func (p *hclParser) elements(into *node, depth int) *Problem {
 	if depth > maxDepth {
 		return p.problem(into.off, "nested too deep", "")
 	}
 	for {
-		if p.peek().Type == hclsyntax.TokenCBrack {
+		switch p.peek().Type {
+		case hclsyntax.TokenCBrack:
 			p.next()
 			return nil
-		}
-		if p.peek().Type == hclsyntax.TokenEOF {
+		case hclsyntax.TokenComma:
+			p.next()
+			continue
+		case hclsyntax.TokenEOF:
 			return p.problem(into.off, "this list is never closed", "end it with ]")
 		}
 		v, bad := p.value(depth)
@@ -241,9 +250,7 @@ func (p *hclParser) elements(into *node, depth int) *Problem {
 		}
 		into.list = append(into.list, v)
 		switch t := p.peek(); t.Type {
-		case hclsyntax.TokenComma:
-			p.next()
-		case hclsyntax.TokenCBrack, hclsyntax.TokenEOF:
+		case hclsyntax.TokenComma, hclsyntax.TokenCBrack, hclsyntax.TokenEOF:
 		default:
 			return p.unexpected(t, "a comma or ] after a list's element", "")
 		}
@@ -261,6 +268,9 @@ func (p *hclParser) str(open hclsyntax.Token) (string, *Problem) {
 		return "", p.problem(from, "this string is never closed", "")
 	}
 	raw := p.src.data[from:end.Range.End.Byte]
+	if bytes.Contains(raw, []byte("\r\n")) { // a value has the same bytes wherever it was edited
+		raw = bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
+	}
 	if bytes.HasPrefix(raw, []byte("<<")) {
 		return heredocText(raw), nil
 	}

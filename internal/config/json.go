@@ -65,7 +65,11 @@ func (p *jsonParser) token() (json.Token, int, *Problem) {
 		return nil, off, p.problem(len(p.src.data), "the file ends in the middle of the configuration", "")
 	case errors.As(err, &syn):
 		text := strings.Replace(syn.Error(), "invalid character", "unexpected", 1)
-		return nil, off, p.problem(p.base+max(int(syn.Offset)-1, 0), "not JSON: "+text, "")
+		at := p.base + max(int(syn.Offset)-1, 0)
+		for at < len(p.src.data)-1 && strings.IndexByte(" \t\r\n", p.src.data[at]) >= 0 {
+			at++
+		}
+		return nil, off, p.problem(at, "not JSON: "+text, "")
 	}
 	return nil, off, p.problem(off, "not JSON", "")
 }
