@@ -94,7 +94,7 @@ func (c *checker) between() {
 			"cache.enforce_consistency", "is set in cache and in api_proxy", "keep the one in api_proxy"},
 		{f.Cache != nil && f.APIProxy != nil && bothDiffer("fail", f.Cache.WhenInconsistent, f.APIProxy.WhenInconsistent),
 			"cache.when_inconsistent", "is set in cache and in api_proxy", "keep the one in api_proxy"},
-		{aa != nil && len(aa.Sinks)+len(f.Templates)+len(f.EnvTemplates) == 0 && !cacheLends && !proxyLends, "auto_auth",
+		{aa != nil && len(aa.Sinks)+len(f.Templates)+len(f.EnvTemplates) == 0 && !cacheLends && !proxyLends && !wraps, "auto_auth",
 			"needs a sink, a template, an env_template, or use_auto_auth_token in api_proxy", "without one nobody would get the token"},
 		{wraps && len(aa.Sinks) != 1, "auto_auth.method.wrap_ttl",
 			"needs exactly one sink: a wrapped token can be opened once", fmt.Sprintf("there are %d", sinkCount(aa))},

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// Pieces that rules are put together from.
+const (
+	aMethod   = `method "approle" { config = { role_id_file_path = "r" } }`
+	aSink     = `sink "file" { config = { path = "/t" } }`
+	aAuth     = "auto_auth {\n" + aMethod + "\n" + aSink + "\n}\n"
+	noSink    = "auto_auth {\n" + aMethod + "\n}\n"
+	wrapAuth  = "auto_auth {\nmethod \"approle\" { wrap_ttl = \"5m\" }\n" + aSink + "\n}\n"
+	wrapNone  = "auto_auth {\nmethod \"approle\" { wrap_ttl = \"5m\" }\n}\n"
+	wrapTwo   = "auto_auth {\nmethod \"approle\" { wrap_ttl = \"5m\" }\n" + aSink + "\n" + aSink + "\n}\n"
+	wrapBoth  = "auto_auth {\nmethod \"approle\" { wrap_ttl = \"5m\" }\nsink \"file\" { wrap_ttl = 5 }\n}\n"
+	aListener = "listener \"tcp\" { address = \"127.0.0.1:1\" tls_disable = true }\n"
+	aTemplate = "template { contents = \"x\" destination = \"/d\" }\n"
+	anEnv     = "env_template \"A\" { contents = \"x\" }\n"
+	anExec    = "exec { command = [\"x\"] }\n"
+)
+
+// resolved loads and resolves one file that must be good so far.
+func resolved(t *testing.T, text string) *File {
+	t.Helper()
+	f, _, err := load(t, "a.hcl", text).Resolve(nil, nil)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return f
+}
+
+func TestCheck_rules(t *testing.T) {
+	tests := []struct {
+		name, text string
+		mode       Mode
+		want       string // "line: key: text" of one problem, or "" for none
+	}{
+		// Between blocks: the table of section 1.0, row by row.
+		{"nothing configured", "pid_file = \"x\"", ModeCheck, "0: : there is no auto_auth, no cache and no listener: nothing to do"},
+		{"only a listener", aListener, ModeCheck, ""},
+		{"only a cache and a listener", aListener + "cache { }", ModeCheck, ""},
+		{"cache alone", aAuth + "cache { }", ModeCheck, "5: cache: needs a listener, a template or an env_template"},
+		{"cache and a listener", aAuth + aListener + "cache { }", ModeCheck, ""},
+		{"cache and a template", aAuth + aTemplate + "cache { }", ModeCheck, ""},
+		{"cache and an env_template", noSink + anEnv + anExec + "cache { }", ModeCheck, ""},
+		{"api_proxy alone", aAuth + "api_proxy { }", ModeCheck, "5: api_proxy: needs a listener"},
+		{"api_proxy and a template", aAuth + aTemplate + "api_proxy { }", ModeCheck, "6: api_proxy: needs a listener"},
+		{"api_proxy and a listener", aAuth + aListener + "api_proxy { }", ModeCheck, ""},
+		{"cache lends without a listener", aAuth + aTemplate + "cache { use_auto_auth_token = true }", ModeCheck, "6: cache.use_auto_auth_token: needs a listener"},
+		{"api_proxy lends without auto_auth", aListener + "api_proxy {\n use_auto_auth_token = true\n}", ModeCheck, "3: api_proxy.use_auto_auth_token: is on, but there is no auto_auth"},
+		{"cache lends without auto_auth", aListener + "cache {\n use_auto_auth_token = \"force\"\n}", ModeCheck, "3: cache.use_auto_auth_token: is on, but there is no auto_auth"},
+		{"lending off without auto_auth", aListener + "cache { use_auto_auth_token = false }", ModeCheck, ""},
+		{"lends a wrapped token", wrapAuth + aListener + "api_proxy {\n use_auto_auth_token = true\n}", ModeCheck, "7: api_proxy.use_auto_auth_token: cannot be on when the method's login is wrapped"},
+		{"both lend", aAuth + aListener + "api_proxy { use_auto_auth_token = true }\ncache { use_auto_auth_token = true }", ModeCheck, "7: cache.use_auto_auth_token: is set in cache and in api_proxy"},
+		{"enforce_consistency in both", aAuth + aListener + "api_proxy { enforce_consistency = \"always\" }\ncache { enforce_consistency = \"always\" }", ModeCheck, "7: cache.enforce_consistency: is set in cache and in api_proxy"},
+		{"enforce_consistency, one default", aAuth + aListener + "api_proxy { enforce_consistency = \"never\" }\ncache { enforce_consistency = \"always\" }", ModeCheck, ""},
+		{"when_inconsistent in both", aAuth + aListener + "api_proxy { when_inconsistent = \"retry\" }\ncache { when_inconsistent = \"forward\" }", ModeCheck, "7: cache.when_inconsistent: is set in cache and in api_proxy"},
+		{"auto_auth for nobody", noSink, ModeCheck, "1: auto_auth: needs a sink, a template, an env_template, or use_auto_auth_token in api_proxy"},
+		{"auto_auth for a template", noSink + aTemplate, ModeCheck, ""},
+		{"auto_auth for an env_template", noSink + anEnv + anExec, ModeCheck, ""},
+		{"auto_auth for the proxy", noSink + aListener + "api_proxy { use_auto_auth_token = true }", ModeCheck, ""},
+		{"auto_auth for the cache", noSink + aListener + "cache { use_auto_auth_token = true }", ModeCheck, ""},
+		{"wrapped login, one sink", wrapAuth, ModeCheck, ""},
+		{"wrapped login, no sink", wrapNone + aListener, ModeCheck, "2: auto_auth.method.wrap_ttl: needs exactly one sink: a wrapped token can be opened once"},
+		{"wrapped login, two sinks", wrapTwo, ModeCheck, "2: auto_auth.method.wrap_ttl: needs exactly one sink: a wrapped token can be opened once"},
+		{"wrapped login and wrapped sink", wrapBoth, ModeCheck, "3: auto_auth.sink[0].wrap_ttl: is set on the method and on the sink"},
+		{"wrapped login and a template", wrapAuth + aTemplate, ModeCheck, "2: auto_auth.method.wrap_ttl: leaves no token to read the templates' secrets with"},
+		{"exec without env_template", aAuth + anExec, ModeCheck, "5: exec: needs at least one env_template"},
+		{"env_template without exec", aAuth + anEnv, ModeCheck, "5: env_template[0]: needs exec, the process that gets the variables"},
+		{"env_template and api_proxy", noSink + anEnv + anExec + aListener + "api_proxy { }", ModeCheck, "4: env_template[0]: cannot stand beside api_proxy"},
+		{"env_template and a lending cache", noSink + anEnv + anExec + aListener + "cache { use_auto_auth_token = true }", ModeCheck, "4: env_template[0]: cannot stand beside api_proxy"},
+		{"env_template and template", noSink + anEnv + anExec + aTemplate, ModeCheck, "4: env_template[0]: cannot stand beside template"},
+
+		// Within blocks.
+		{"certificate without key", aAuth + "vault {\n client_cert = \"c\"\n}", ModeCheck, "6: vault.client_cert: needs client_key too"},
+		{"key without certificate", aAuth + "vault {\n client_key = \"c\"\n}", ModeCheck, "6: vault.client_key: needs client_cert too"},
+		{"min_backoff above max_backoff", "auto_auth { method \"x\" {\n min_backoff = \"6m\" }\n" + aSink + "}", ModeCheck, "2: auto_auth.method.min_backoff: must not be greater than max_backoff"},
+		{"dh_type without dh_path", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n dh_type = \"curve25519\" } }", ModeCheck, "4: auto_auth.sink[0].dh_type: needs dh_path, the file with the reader's public key"},
+		{"dh_path without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n dh_path = \"x\" } }", ModeCheck, "4: auto_auth.sink[0].dh_path: needs dh_type"},
+		{"derive_key without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n derive_key = true } }", ModeCheck, "4: auto_auth.sink[0].derive_key: makes no sense without dh_type"},
+		{"aad without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n aad = \"x\" } }", ModeCheck, "4: auto_auth.sink[0].aad: makes no sense without dh_type"},
+		{"aad_env_var without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n aad_env_var = \"x\" } }", ModeCheck, "4: auto_auth.sink[0].aad_env_var: makes no sense without dh_type"},
+		{"all of dh", "auto_auth {\n" + aMethod + "\nsink \"file\" { dh_type = \"curve25519\" dh_path = \"p\" derive_key = true aad = \"x\" } }", ModeCheck, ""},
+		{"template from nothing", aAuth + "template { destination = \"d\" }", ModeCheck, "5: template[0]: has no source"},
+		{"template from two", aAuth + "template { destination = \"d\" source = \"s\" contents = \"c\" }", ModeCheck, "5: template[0]: has more than one source"},
+		{"template from a source and a secret", aAuth + "template { destination = \"d\" source = \"s\" secret = \"kv/a\" }", ModeCheck, "5: template[0]: has more than one source"},
+		{"template from a secret", aAuth + "template { destination = \"d\" secret = \"kv/a\" format = \"dotenv\" }", ModeCheck, ""},
+		{"format without secret", aAuth + "template { destination = \"d\" source = \"s\"\nformat = \"yaml\" }", ModeCheck, "6: template[0].format: belongs to secret"},
+		{"wait upside down", aAuth + "template { destination = \"d\" source = \"s\"\nwait { min = 10 max = 5 } }", ModeCheck, "6: template[0].wait: its max is less than its min"},
+		{"wait upside down in a string", aAuth + "template { destination = \"d\" source = \"s\"\nwait = \"10s:5s\" }", ModeCheck, "6: template[0].wait: its max is less than its min"},
+		{"no such signal", aAuth + "template { destination = \"d\" source = \"s\" exec { command = [\"x\"]\nkill_signal = \"SIGFOO\" } }", ModeCheck, "6: template[0].exec.kill_signal: is not the name of a signal"},
+		{"env_template twice", noSink + anEnv + anEnv + anExec, ModeCheck, "5: env_template[1]: the variable A is set by two env_templates"},
+		{"env_template from nothing", noSink + "env_template \"A\" { }\n" + anExec, ModeCheck, "4: env_template[0]: has no source"},
+		{"env_template from two", noSink + "env_template \"A\" { source = \"s\" contents = \"c\" }\n" + anExec, ModeCheck, "4: env_template[0]: has more than one source"},
+		{"env_template with a strange name", noSink + "env_template \"A=B\" { contents = \"c\" }\n" + anExec, ModeCheck, "4: env_template[0]: its label must be the name of a variable"},
+		{"no such signal for exec", noSink + anEnv + "exec { command = [\"x\"]\nrestart_stop_signal = \"TERMINATE\" }", ModeCheck, "6: exec.restart_stop_signal: is not the name of a signal"},
+		{"listener without TLS", aAuth + "listener \"tcp\" { }", ModeCheck, "5: listener[0]: needs tls_cert_file and tls_key_file, or tls_disable"},
+		{"unix listener without TLS", aAuth + "listener \"unix\" { address = \"/s\" }", ModeDaemon, "5: listener[0]: needs tls_cert_file and tls_key_file, or tls_disable"},
+		{"listener's versions", aAuth + "listener \"tcp\" { tls_cert_file = \"c\" tls_key_file = \"k\" tls_min_version = \"tls13\"\ntls_max_version = \"tls12\" }", ModeCheck, "6: listener[0].tls_max_version: is lower than tls_min_version"},
+		{"listener's client certificates", aAuth + "listener \"tcp\" { tls_cert_file = \"c\" tls_key_file = \"k\" tls_require_and_verify_client_cert = true\ntls_disable_client_certs = true }", ModeCheck, "6: listener[0].tls_disable_client_certs: contradicts tls_require_and_verify_client_cert"},
+		{"unix listener without a path", aAuth + "listener \"unix\" { tls_disable = true }", ModeCheck, "5: listener[0]: needs address, the path of the socket"},
+		{"socket_mode", aAuth + "listener \"unix\" { tls_disable = true address = \"/s\"\nsocket_mode = \"rw\" }", ModeCheck, "6: listener[0].socket_mode: must be a file mode"},
+		{"max_connections_per_host", aAuth + "template_config {\n max_connections_per_host = -1 }", ModeCheck, "6: template_config.max_connections_per_host: must not be negative"},
+
+		// What a one-shot cannot do.
+		{"one-shot without auto_auth", aListener, ModeOnce, "0: auto_auth: is missing, and a one-shot has nothing to do without it"},
+		{"one-shot with exec", noSink + anEnv + anExec, ModeOnce, "5: exec: a one-shot starts no process"},
+		{"one-shot", aAuth + aTemplate, ModeOnce, ""},
+		{"one-shot with a listener that would not start", aAuth + "listener \"tcp\" { }", ModeOnce, ""},
+		{"daemon with exec", noSink + anEnv + anExec, ModeDaemon, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Check(resolved(t, tt.text), tt.mode)
+			var ps Problems
+			errors.As(err, &ps)
+			var got []string
+			for _, p := range ps {
+				got = append(got, fmt.Sprintf("%d: %s: %s", p.Pos.Line, p.Key, p.Text))
+				if p.Pos.Line > 0 && p.Source == "" {
+					t.Errorf("no source line for %v", p)
+				}
+			}
+			switch {
+			case tt.want == "" && err != nil:
+				t.Errorf("refused:\n%v", err)
+			case tt.want != "" && (len(got) != 1 || got[0] != tt.want):
+				t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), tt.want)
+			}
+		})
+	}
+}
+
+func TestCheck_warns(t *testing.T) {
+	tests := []struct {
+		name, text string
+		mode       Mode
+		want       string // keys, with the first words of the text
+	}{
+		{"listener in a one-shot", aAuth + aListener, ModeOnce, "listener[0] is not used by a one-shot"},
+		{"listener in a daemon", aAuth + aListener, ModeDaemon, ""},
+		{"cache in a one-shot", aAuth + aTemplate + "cache { }", ModeOnce, "cache is not used by a one-shot"},
+		{"telemetry in a one-shot", aAuth + "telemetry { disable_hostname = true }", ModeOnce, "telemetry is not used by a one-shot"},
+		{"wait in a one-shot", aAuth + "template { source = \"s\" destination = \"d\" wait = \"1s\" }", ModeOnce, "template[0].wait is not used by a one-shot"},
+		{"interval in a one-shot", aAuth + "template_config { static_secret_render_interval = 5 exit_on_retry_failure = true }", ModeOnce, "template_config.static_secret_render_interval is not used by a one-shot"},
+		{"ca_path beside ca_cert", aAuth + "vault { ca_cert = \"a\" ca_path = \"b\" }", ModeCheck, "vault.ca_path is not used: ca_cert wins over it"},
+		{"mount_path without auth", "auto_auth { method \"x\" { mount_path = \"approle\" }\n" + aSink + "}", ModeCheck, "auto_auth.method.mount_path is used as it stands, and mounts of auth methods begin with auth/"},
+		{"one destination twice", aAuth + aTemplate + aTemplate, ModeCheck, "template[1].destination is that of template[0] too; the last one written stays"},
+		{"role", aAuth + "listener \"tcp\" { tls_disable = true role = \"x\" }", ModeCheck, "listener[0].role is not known, so default holds"},
+		{"threshold", aAuth + "template_config { lease_renewal_threshold = 5 }", ModeCheck, "template_config.lease_renewal_threshold should lie between 0 and 1"},
+		{"aad twice", "auto_auth {\n" + aMethod + "\nsink \"file\" { dh_type = \"curve25519\" dh_path = \"p\" aad_env_var = \"A\" aad = \"x\" } }", ModeCheck, "auto_auth.sink[0].aad is not used: aad_env_var wins over it"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			warns, err := Check(resolved(t, tt.text), tt.mode)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, w := range warns {
+				got = append(got, w.Key+" "+w.Text)
+			}
+			if s := strings.Join(got, "\n"); s != tt.want {
+				t.Errorf("got  %s\nwant %s", s, tt.want)
+			}
+		})
+	}
+}
+
+func TestCheck_of_a_file_made_by_hand(t *testing.T) {
+	f := &File{AutoAuth: &AutoAuth{Method: Method{Type: "approle"}}, Exec: &Exec{}}
+	if _, err := Check(f, ModeOnce); err == nil {
+		t.Error("no problem in a file that is full of them")
+	}
+}
