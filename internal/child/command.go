@@ -72,6 +72,9 @@ func (r Runner) Run(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("the command was not started: %w", context.Cause(ctx))
+	}
 	out := r.Output
 	if out == nil {
 		out = os.Stderr
@@ -90,6 +93,11 @@ func (r Runner) Run(ctx context.Context, c Command) error {
 	case <-p.done:
 		return p.result()
 	case <-ctx.Done():
+	}
+	select {
+	case <-p.done: // both at once: it has done what it should
+		return p.result()
+	default:
 	}
 	p.end(sig, c.KillTimeout)
 	cause := context.Cause(ctx)

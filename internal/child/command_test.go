@@ -189,12 +189,16 @@ func TestKillSignalIsTheOneAskedFor(t *testing.T) {
 	}
 }
 
-func TestCancelledContextIsTheCause(t *testing.T) {
+func TestNothingIsStartedWhenTheRunIsOver(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := Runner{Output: io.Discard}.Run(ctx, Command{Argv: []string{"sleep", "1000"}, Env: []string{envPath}})
+	mark := filepath.Join(t.TempDir(), "mark")
+	err := Runner{Output: io.Discard}.Run(ctx, Command{Argv: []string{"touch", mark}, Env: []string{envPath}})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("it ran")
 	}
 }
 

@@ -38,20 +38,29 @@ func descriptorOf(path string) (fd int, ok bool) {
 
 func (d *descriptor) Name() string { return d.name }
 
-func (d *descriptor) Put(_ context.Context, data []byte) error {
-	if d.line && data[len(data)-1] != '\n' {
-		data = append(data[:len(data):len(data)], '\n')
+// Put waits for a reader who is slow, and not longer than ctx. A failure is
+// permanent: a part may have been written already, so that writing again would
+// mend nothing.
+func (d *descriptor) Put(ctx context.Context, data []byte) (err error) {
+	if d.line {
+		data = ended(data)
 	}
 	f, err := borrow(d.fd)
 	if err != nil {
 		return retry.Permanent(fmt.Errorf("descriptor %d: %w", d.fd, err))
 	}
-	_, err = f.Write(data)
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	defer f.Close()
+	for len(data) > 0 {
+		if err := writable(ctx, f); err != nil {
+			return retry.Permanent(fmt.Errorf("descriptor %d: nobody reads it: %w", d.fd, err))
+		}
+		n, err := f.Write(data[:min(len(data), chunk)])
+		if err != nil {
+			return retry.Permanent(err)
+		}
+		data = data[n:]
 	}
-	// A part may have been written, so writing again would not mend it.
-	return retry.Permanent(err)
+	return nil
 }
 
 func (d *descriptor) Check() error {
@@ -60,4 +69,12 @@ func (d *descriptor) Check() error {
 		return fmt.Errorf("descriptor %d: %w", d.fd, err)
 	}
 	return f.Close()
+}
+
+// ended returns a text that ends in a line break.
+func ended(data []byte) []byte {
+	if data[len(data)-1] == '\n' {
+		return data
+	}
+	return append(data[:len(data):len(data)], '\n')
 }

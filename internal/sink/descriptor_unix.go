@@ -3,9 +3,11 @@
 package sink
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,4 +35,25 @@ func borrow(fd int) (*os.File, error) {
 		return nil, err
 	}
 	return os.NewFile(uintptr(dup), "/dev/fd/"+strconv.Itoa(fd)), nil
+}
+
+// chunk is what a pipe that is writable takes without blocking.
+const chunk = 4096
+
+// writable waits until f takes a chunk, or ctx ends. The descriptor is shared
+// with others and must not be made non-blocking for it; a poll that ends now
+// and then is the way to hear of ctx meanwhile. What cannot be polled is taken
+// to be writable.
+func writable(ctx context.Context, f *os.File) error {
+	const pause = 50 * time.Millisecond
+	for {
+		fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLOUT}}
+		n, err := unix.Poll(fds, int(pause/time.Millisecond))
+		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
 }

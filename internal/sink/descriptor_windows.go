@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -29,3 +30,9 @@ func borrow(fd int) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(dup), of.Name()), nil
 }
+
+// chunk bounds one write.
+const chunk = 4096
+
+// writable cannot be known on Windows: a write waits for its reader.
+func writable(context.Context, *os.File) error { return nil }

@@ -3,6 +3,7 @@
 package sink
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -315,6 +316,37 @@ func TestPipeWhoseReaderIsGone(t *testing.T) {
 	err = build(t, stanza("/dev/fd/"+n), Options{}).Write(t.Context(), token)
 	if !errors.Is(err, syscall.EPIPE) || !retry.IsPermanent(err) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestPipeThatNobodyReadsDoesNotHang(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := w.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // until it is full
+		_, err = w.Write(make([]byte, 4096))
+	}
+	n := inherited(t, w)
+	w.Close()
+	fd, _ := strconv.Atoi(n)
+	if err := unix.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	s := build(t, stanza("/dev/fd/"+n), Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := s.Write(ctx, token); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	long := cred.Token{Value: cred.Redact(strings.Repeat("x", 300_000))}
+	if err := s.Write(t.Context(), long); err != nil {
+		t.Errorf("a slow reader of a long token: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"io"
+	"os"
 
 	"latchkey/internal/retry"
 )
@@ -14,22 +15,19 @@ func newStdout(o Options) (Destination, error) {
 	if err := o.Config.Decode(&struct{}{}); err != nil {
 		return nil, err
 	}
-	if o.Stdout != nil {
+	if f, _ := o.Stdout.(*os.File); o.Stdout != nil && f != os.Stdout {
 		return &stream{o.Stdout}, nil
 	}
 	return &descriptor{name: "stdout", fd: 1, line: true}, nil
 }
 
-// stream is standard output as the caller gave it.
+// stream is what the caller gives in place of standard output.
 type stream struct{ w io.Writer }
 
 func (s *stream) Name() string { return "stdout" }
 
 func (s *stream) Put(_ context.Context, data []byte) error {
-	if data[len(data)-1] != '\n' {
-		data = append(data[:len(data):len(data)], '\n')
-	}
-	_, err := s.w.Write(data)
+	_, err := s.w.Write(ended(data))
 	return retry.Permanent(err)
 }
 

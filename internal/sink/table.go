@@ -26,7 +26,7 @@ type Options struct {
 	Client *vault.Client
 	// LookupEnv finds the variable that aad_env_var names; nil finds none.
 	LookupEnv func(name string) (string, bool)
-	// Stdout is where sink "stdout" writes, nil for descriptor 1.
+	// Stdout is where sink "stdout" writes, nil or os.Stdout for descriptor 1.
 	Stdout io.Writer
 	// Config is the sink's own block; New sets it.
 	Config config.Block
