@@ -23,26 +23,43 @@ var builtins = []string{
 	"eq", "ge", "gt", "le", "lt", "ne",
 }
 
-// functions finds out which names exist. The library has no list to ask, so
-// each name that is not ours is put before its parser once.
-type functions struct {
-	own   map[string]bool
-	other map[string]bool // name -> exists
+// helpers are the library's functions that templates use most. The library has
+// no list to ask; a name that is missing here is put before its parser.
+var helpers = strings.Fields(`
+	base64Decode base64Encode base64URLDecode base64URLEncode byKey byMeta byPort byTag
+	caLeaf caRoots connect contains containsAll containsAny containsNone containsNotAll
+	datacenters executeTemplate explode explodeMap exportedServices hmacSHA256Hex in indent
+	join key keyExists keyOrDefault loop ls md5sum mergeMap mergeMapWithOverride node nodes
+	nomadService nomadServices nomadVar nomadVarExists nomadVarList nomadVarListSafe
+	parseBool parseFloat parseInt parseJSON parseUint parseYAML partitions peerings plugin
+	regexMatch regexReplaceAll replaceAll safeLs safeTree scratch service services sha256Hex
+	sockaddr spew_sdump spew_sprintf split splitToMap timestamp toJSON toJSONPretty toLower
+	toTOML toTitle toUnescapedJSON toUnescapedJSONPretty toUpper toYAML tree trim trimPrefix
+	trimSpace trimSuffix add subtract multiply divide modulo minimum maximum`)
+
+var own, known = names(ours, builtins), names(helpers)
+
+func names(lists ...[]string) map[string]bool {
+	set := map[string]bool{}
+	for _, name := range slices.Concat(lists...) {
+		set[name] = true
+	}
+	return set
 }
 
-func newFunctions() *functions {
-	f := &functions{own: map[string]bool{}, other: map[string]bool{}}
-	for _, name := range slices.Concat(ours, builtins) {
-		f.own[name] = true
-	}
-	return f
-}
+// functions finds out which names exist.
+type functions struct{ other map[string]bool } // name -> exists
+
+func newFunctions() *functions { return &functions{other: map[string]bool{}} }
 
 // collect takes up the names of a text and decides which way it is evaluated.
 func (f *functions) collect(t *text) {
 	for name := range t.calls {
-		if !f.own[name] {
-			t.library = true
+		if own[name] {
+			continue
+		}
+		t.library = true
+		if !known[name] {
 			f.other[name] = false
 		}
 	}
@@ -77,7 +94,7 @@ func parses(body string) bool {
 func (f *functions) check(t *text) error {
 	var missing []string
 	for name, line := range t.calls {
-		if !f.own[name] && !f.other[name] {
+		if !own[name] && !known[name] && !f.other[name] {
 			missing = append(missing, fmt.Sprintf("%s: function %q not defined", line, name))
 		}
 	}

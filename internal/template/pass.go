@@ -22,6 +22,8 @@ type pass struct {
 	job *job
 	// missing says that the output is not final: something was not there.
 	missing bool
+	// helper says that a function of the library was called without it.
+	helper bool
 	// used are the answers that the template saw, by key; noted is other
 	// text that it saw. Both for scrub.
 	used  map[string]Request
@@ -34,13 +36,7 @@ type pass struct {
 // error counts only then: without its data a template may well stumble.
 func (u *run) evaluateText(j *job) {
 	p := &pass{run: u, job: j, used: map[string]Request{}}
-	var out []byte
-	var err error
-	if j.t.text.library {
-		out, err = p.throughLibrary()
-	} else {
-		out, err = p.directly()
-	}
+	out, err := p.evaluate()
 	switch {
 	case j.done || p.missing:
 		return
@@ -51,12 +47,35 @@ func (u *run) evaluateText(j *job) {
 	}
 }
 
+// evaluate chooses the engine. The first pass mostly ends where secrets are
+// missing, before any helper of the library is called; so it is tried without.
+func (p *pass) evaluate() ([]byte, error) {
+	j := p.job
+	if j.t.text.library && j.inLibrary {
+		return p.throughLibrary()
+	}
+	out, err := p.directly()
+	if !p.helper {
+		j.inLibrary = true
+		return out, err
+	}
+	*p = pass{run: p.run, job: j, used: map[string]Request{}}
+	j.want, j.pki = nil, nil
+	return p.throughLibrary()
+}
+
 // directly evaluates with text/template alone, which is what the library does
 // after building a map of some three hundred functions; a text that names none
 // of them is spared that. See docs/decisions/0004-template-engine.md.
 func (p *pass) directly() ([]byte, error) {
 	text := p.job.t.text
-	t := stdtemplate.New("").Delims(text.left, text.right).Funcs(p.funcs())
+	funcs := p.funcs()
+	for name := range text.calls {
+		if text.library && !own[name] {
+			funcs[name] = func(...any) (any, error) { p.helper = true; return nil, errHelper }
+		}
+	}
+	t := stdtemplate.New("").Delims(text.left, text.right).Funcs(funcs)
 	if p.job.t.spec.ErrorOnMissingKey {
 		t.Option("missingkey=error")
 	} else {
@@ -124,7 +143,7 @@ func (p *pass) funcs() stdtemplate.FuncMap {
 		"spew_dump":    func(...any) string { return p.printed("spew_dump", "spew_sdump") },
 		"spew_printf":  func(string, ...any) string { return p.printed("spew_printf", "spew_sprintf") },
 	}
-	if p.run.dry {
+	if p.run.dry && p.job.t.text.library {
 		m["plugin"] = func(...string) string { p.missing = true; return "" }
 	}
 	for _, pattern := range p.job.t.spec.FunctionDenylist {
@@ -136,6 +155,8 @@ func (p *pass) funcs() stdtemplate.FuncMap {
 	}
 	return m
 }
+
+var errHelper = errors.New("a function of the library")
 
 func denied(...any) (string, error) { return "", errors.New("function is disabled") }
 

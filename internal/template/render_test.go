@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,18 +90,15 @@ func TestTemplatesRenderWhatVaultAgentRenders(t *testing.T) {
 
 // Every name of the list in the documentation must exist.
 func TestEveryDocumentedFunctionExists(t *testing.T) {
-	names := strings.Fields(`secret secrets pkiCert file key keyExists keyOrDefault ls safeLs tree safeTree node nodes
-		service services connect caRoots caLeaf datacenters partitions peerings exportedServices
-		nomadServices nomadService nomadVar nomadVarList nomadVarListSafe nomadVarExists
-		base64Decode base64Encode base64URLDecode base64URLEncode byKey byTag byPort byMeta contains containsAll
-		containsAny containsNone containsNotAll env mustEnv envOrDefault executeTemplate explode explodeMap mergeMap
-		mergeMapWithOverride in indent loop join trim trimPrefix trimSuffix trimSpace parseBool parseFloat parseInt
-		parseUint parseJSON parseYAML plugin regexMatch regexReplaceAll replaceAll sha256Hex md5sum hmacSHA256Hex
-		timestamp toLower toUpper toTitle toJSON toJSONPretty toUnescapedJSON toUnescapedJSONPretty toTOML toYAML
-		split splitToMap sockaddr writeToFile scratch add subtract multiply divide modulo minimum maximum
-		spew_dump spew_printf spew_sdump spew_sprintf sprig_upper sprig_dict`)
+	names := slices.Concat(ours, builtins, helpers, []string{"sprig_upper", "sprig_dict"})
+	if len(ours)+len(helpers) != 96 {
+		t.Errorf("%d functions, the documentation has 96", len(ours)+len(helpers))
+	}
 	var b strings.Builder
 	for _, n := range names {
+		if !parses("{{" + n + "}}") {
+			t.Errorf("the library has no %s", n)
+		}
 		b.WriteString("{{ if false }}{{ " + n + " }}{{ end }}")
 	}
 	if got, err := render(t, newReader(), Options{}, b.String()); err != nil || got != "" {
@@ -577,8 +575,8 @@ func TestAChangedSideFileRunsTheCommand(t *testing.T) {
 
 func TestWriteToFileRefusesNonsense(t *testing.T) {
 	for text, says := range map[string]string{
-		`{{ "x" | writeToFile "/nonexistent/x" "" "" "rw" }}`: "not octal",
-		`{{ writeToFile "/nonexistent/x" "" "" "0600" }}`:     "no content",
+		`{{ "x" | writeToFile "/nonexistent/x" "" "" "rw" }}`:  "not octal",
+		`{{ writeToFile "/nonexistent/x" "" "" "0600" }}`:      "no content",
 		`{{ "x" | writeToFile "/nonexistent/x" "me" "" "0" }}`: "unknown user",
 	} {
 		_, err := render(t, newReader(), Options{LookupUser: func(string) (int, error) { return 0, errors.New("unknown user") }}, text)

@@ -36,6 +36,8 @@ type job struct {
 	t    *tmpl
 	done bool
 	err  error
+	// inLibrary says that the first pass is over.
+	inLibrary bool
 
 	// What the last pass asked for and did not have.
 	want   []Request

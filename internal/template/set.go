@@ -32,7 +32,7 @@ type tmpl struct {
 func New(specs []Spec, o Options) (*Set, error) {
 	o = o.withDefaults()
 	s := &Set{opts: o, env: environment(o.Env)}
-	known := newFunctions()
+	fns := newFunctions()
 	var errs []error
 	for i, spec := range specs {
 		t, err := prepare(i, spec, o)
@@ -41,16 +41,16 @@ func New(specs []Spec, o Options) (*Set, error) {
 			continue
 		}
 		if t.text != nil {
-			known.collect(t.text)
+			fns.collect(t.text)
 		}
 		s.templates = append(s.templates, t)
 	}
-	known.probe()
+	fns.probe()
 	for _, t := range s.templates {
 		if t.text == nil {
 			continue
 		}
-		if err := known.check(t.text); err != nil {
+		if err := fns.check(t.text); err != nil {
 			errs = append(errs, t.fail(ErrParse, err))
 		}
 	}
