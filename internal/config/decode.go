@@ -203,6 +203,9 @@ func (d *decoder) entry(b *body, k *key, e *entry) {
 	}
 	b.seen[k.name] = true
 	d.set[path] = d.src.pos(e.off)
+	if k.aliasOf != "" {
+		d.set[join(b.path, k.aliasOf)] = d.src.pos(e.off)
+	}
 }
 
 // emptyIsNone says where an empty string is as good as no key at all, as
@@ -373,7 +376,9 @@ func (d *decoder) inner(k *key, in instance, path string, v reflect.Value) {
 	if at := v.Elem().FieldByName("Pos"); at.IsValid() && k.at != nil && at.IsZero() {
 		at.Set(reflect.ValueOf(b.pos))
 	}
-	d.set[path] = b.pos
+	if k.name != "sinks" {
+		d.set[path] = b.pos
+	}
 	setDefaults(k.sub, b.v)
 	d.label(b, in)
 	d.fill(b)

@@ -23,25 +23,12 @@ func parseHCL(src *source) (*node, *Problem) {
 	}
 	// The lexer's own diagnostics name tokens; ours name what was expected.
 	toks, _ := hclsyntax.LexConfig(masked, src.name, hcl.InitialPos)
-	p := &hclParser{src: src, toks: significant(toks)}
+	p := &hclParser{src: src, toks: toks}
 	root := &node{kind: kObject, src: src}
 	if bad := p.items(root, hclsyntax.TokenEOF, 0); bad != nil {
 		return nil, bad
 	}
 	return root, nil
-}
-
-// significant drops what HCL1 does not look at.
-func significant(toks hclsyntax.Tokens) hclsyntax.Tokens {
-	out := toks[:0]
-	for _, t := range toks {
-		switch t.Type {
-		case hclsyntax.TokenNewline, hclsyntax.TokenComment:
-		default:
-			out = append(out, t)
-		}
-	}
-	return out
 }
 
 type hclParser struct {

@@ -10,10 +10,11 @@ import (
 
 // maskHCL prepares a file for hclsyntax.LexConfig, whose grammar reads more
 // into strings than HCL1 did: interpolation, other heredoc rules, no line
-// breaks. It returns the same bytes with the inside of every string and heredoc
-// blanked out as one plain quoted string of the same length, so that each
-// token's offset is also its offset in the file, where the value is then read
-// by HCL1's rules. The spans of the blanked insides are noted in src.
+// breaks. It returns as many bytes, with the inside of every string and heredoc
+// blanked out as one plain quoted string of the same length, and with spaces for
+// comments and line breaks. So each token's offset is also its offset in the
+// file, where the value is then read by HCL1's rules. The spans of the blanked
+// insides are noted in src.
 func maskHCL(src *source) ([]byte, *Problem) {
 	in := src.data
 	out := bytes.Clone(in)
@@ -77,8 +78,8 @@ func (m *masker) step(i int) (int, *Problem) {
 		return m.heredoc(i)
 	case rest[0] == 0:
 		return 0, m.problem(i, "a NUL byte", "the file is no text file, or is not UTF-8")
-	case rest[0] == '\r':
-		// A stray carriage return is white space to HCL1.
+	case rest[0] == '\r' || rest[0] == '\n':
+		// HCL1 does not look at line breaks; without them there are fewer tokens.
 		m.out[i] = ' '
 	}
 	return i + 1, nil
@@ -88,12 +89,8 @@ func (m *masker) problem(off int, text, hint string) *Problem {
 	return &Problem{Pos: m.src.pos(off), Text: text, Hint: hint, Source: m.src.line(off)}
 }
 
-// blank overwrites a range; line breaks stay where a comment had them.
 func (m *masker) blank(from, to int, with byte) {
 	for i := from; i < to; i++ {
-		if with == ' ' && m.in[i] == '\n' {
-			continue
-		}
 		m.out[i] = with
 	}
 }

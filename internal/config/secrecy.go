@@ -42,7 +42,7 @@ var harmlessKeys = sync.OnceValue(func() map[string]bool {
 		// and env: people write secrets into them.
 		"source", "format", "destination", "create_dest_dirs", "perms", "error_on_missing_key",
 		"error_fatal", "backup", "command_timeout", "timeout", "enabled", "pristine", "kill_signal",
-		"kill_timeout", "reload_signal", "splay", "min", "max", "left_delimiter", "right_delimiter",
+		"kill_timeout", "reload_signal", "splay", "wait", "min", "max", "left_delimiter", "right_delimiter",
 		"sandbox_path", "function_denylist", "function_blacklist", "exit_on_retry_failure",
 		"static_secret_render_interval", "max_connections_per_host", "lease_renewal_threshold",
 		"restart_on_secret_changes", "restart_stop_signal", "child_process_stdout", "child_process_stderr",

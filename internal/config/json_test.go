@@ -1,0 +1,53 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func FuzzLoadJSON(f *testing.F) {
+	files, err := filepath.Glob("testdata/examples/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no examples", err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	for _, s := range []string{
+		`{}`, `[]`, `{"a":`, `{"a":1}{`, `{"vault":{"retry":{"num_retries":-1}}}`, "\xef\xbb\xbf{\"oops\": \"\xff\"}", `{"a":"\ud800"}`,
+		`{"auto_auth":{"method":{"approle":{"config":{}}},"sinks":[{"sink":{"file":{}}}]}}`, `{"template":[[]]}`, `{"":{"":[{}]}}`,
+		`{"env_template":{"A":{"contents":"x"},"B":[{"contents":"y"}]},"exec":{"command":["x"]}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		loadAnything(t, "x.json", data)
+		if bytes.HasPrefix(data, []byte("{")) {
+			_, bad := parseJSON(&source{name: "x.json", data: data})
+			if (bad == nil) != json.Valid(data) && (bad == nil || bad.Text != "nested too deep") {
+				t.Errorf("json.Valid says %v, we say %v", json.Valid(data), bad)
+			}
+		}
+	})
+}
+
+func TestJSON_nesting_has_a_limit(t *testing.T) {
+	deep := append(bytes.Repeat([]byte(`{"a":`), 5000), '1')
+	deep = append(deep, bytes.Repeat([]byte(`}`), 5000)...)
+	for name, data := range map[string][]byte{
+		"a.json": deep,
+		"b.hcl":  append(bytes.Repeat([]byte(`a {`), 5000), bytes.Repeat([]byte(`}`), 5000)...),
+		"c.hcl":  append([]byte("a = "), bytes.Repeat([]byte(`[`), 5000)...),
+	} {
+		if ps := problems(t, name, string(data)); ps[0].Text != "nested too deep" {
+			t.Errorf("%s: %v", name, ps[0].Text)
+		}
+	}
+}
