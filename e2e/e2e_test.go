@@ -74,7 +74,10 @@ func TestARealVaultAnswersAsRecorded(t *testing.T) {
 
 func TestARealVaultAnswersOverTLSAsRecorded(t *testing.T) {
 	s := get(t, secure)
-	cases.RunTLSScripts(t, func(tb vaulttest.TB, cert *tls.Certificate) *vaulttest.Admin {
-		return vaulttest.NewAdmin(tb, s.Addr, s.RootToken, s.CA.PEM, cert)
+	cases.RunTLSScripts(t, cases.TLSServer{
+		Connect: func(tb vaulttest.TB, cert *tls.Certificate) *vaulttest.Admin {
+			return vaulttest.NewAdmin(tb, s.Addr, s.RootToken, s.CA.PEM, cert)
+		},
+		UnsealKey: s.UnsealKey,
 	}, recordTo())
 }

@@ -137,6 +137,7 @@ var (
 	release  = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
 	pemBody  = regexp.MustCompile(`(?s)^-----BEGIN `)
 	rounded  = map[string]bool{"ttl": true, "lease_duration": true, "secret_id_ttl": true}
+	password = regexp.MustCompile(`^[A-Za-z0-9]{36}$`)
 	accessor = regexp.MustCompile(`^[A-Za-z0-9]{24}$`)
 	leaseID  = regexp.MustCompile(`/[A-Za-z0-9]{24}$`)
 )
@@ -154,6 +155,8 @@ func (s *Script) hide(key, v string) string {
 		return "<version>"
 	case strings.HasSuffix(key, "accessor") && accessor.MatchString(v):
 		return s.nick(v, "accessor")
+	case key == "password" && password.MatchString(v):
+		return "<password>"
 	case key == "token" && !tokens.MatchString(v):
 		return v
 	case pemBody.MatchString(v):

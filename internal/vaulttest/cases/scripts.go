@@ -75,13 +75,14 @@ func protocol(s *Script) {
 
 // namespaces is what the free server makes of them.
 func namespaces(s *Script) {
-	s.Root("PUT", "secret/data/ns", m{"data": m{"a": "1"}})
+	s.Mount("ns-kv", "kv", m{"version": "2"})
+	s.WriteKV2("ns-kv", "ns", m{"a": "1"})
 	ns := s.With("X-Vault-Namespace", "team/one")
-	s.Try(ns, "[namespace team/one] ", "GET", "secret/data/ns", nil)
-	s.Try(ns, "[namespace team/one] ", "GET", "sys/internal/ui/mounts/secret/ns", nil)
-	s.Try(ns.As(""), "[namespace team/one, no token] ", "GET", "secret/data/ns", nil)
+	s.Try(ns, "[namespace team/one] ", "GET", "ns-kv/data/ns", nil)
+	s.Try(ns, "[namespace team/one] ", "GET", "sys/internal/ui/mounts/ns-kv/ns", nil)
+	s.Try(ns.As(""), "[namespace team/one, no token] ", "GET", "ns-kv/data/ns", nil)
 	s.Try(ns.As(""), "[namespace team/one, no token] ", "GET", "sys/health", nil)
-	s.Root("GET", "team/one/secret/data/ns", nil)
+	s.Root("GET", "team/one/ns-kv/data/ns", nil)
 	s.Root("GET", "sys/namespaces?list=true", nil)
 	s.Root("POST", "sys/namespaces/team", nil)
 }

@@ -3,6 +3,8 @@ package cases
 import (
 	"strings"
 	"time"
+
+	"latchkey/internal/vaulttest"
 )
 
 func approle(s *Script) {
@@ -84,7 +86,7 @@ func jwtScript(s *Script) {
 		s.Note(alg)
 		mount := "jwt-" + strings.ToLower(alg)
 		s.EnableAuth(mount, "jwt")
-		signer := NewSigner(s.tb, alg)
+		signer := vaulttest.NewSigner(s.tb, alg)
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": "x"})
 		s.OK("POST", "auth/"+mount+"/config", m{"jwt_validation_pubkeys": []string{signer.PEM}, "bound_issuer": "me"})
 		s.Root("POST", "auth/"+mount+"/role/r", m{
@@ -112,7 +114,7 @@ func jwtScript(s *Script) {
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": claims(m{"iss": "other"})})
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": claims(m{"sub": "other"})})
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": claims(m{"project": nil})})
-		other := NewSigner(s.tb, alg).Sign(s.tb, m{"iss": "me", "aud": "vault", "sub": "job", "exp": now + 600})
+		other := vaulttest.NewSigner(s.tb, alg).Sign(s.tb, m{"iss": "me", "aud": "vault", "sub": "job", "exp": now + 600})
 		s.Name(other, "<jwt of another>")
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": other})
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": "x"})
@@ -124,7 +126,7 @@ func jwtScript(s *Script) {
 }
 
 func kubernetes(s *Script) {
-	cluster := NewCluster(s.tb)
+	cluster := vaulttest.NewCluster(s.tb)
 	s.EnableAuth("kubernetes-a", "kubernetes")
 	jwt := cluster.Account(s.tb, "default", "app")
 	s.Name(jwt, "<jwt>")

@@ -6,15 +6,49 @@ import (
 	"latchkey/internal/vaulttest"
 )
 
-// Connect returns an Admin of a TLS server that presents a client certificate.
-type Connect func(tb vaulttest.TB, cert *tls.Certificate) *vaulttest.Admin
-
-// TLSScripts are the conversations that need a client certificate.
-var TLSScripts = map[string]func(*Script, Connect){
-	"cert": cert,
+// TLSServer is a server that a conversation may seal and unseal.
+type TLSServer struct {
+	// Connect returns an Admin that presents a client certificate, unless it
+	// is nil.
+	Connect   func(tb vaulttest.TB, cert *tls.Certificate) *vaulttest.Admin
+	UnsealKey string
 }
 
-func cert(s *Script, connect Connect) {
+// TLSScripts are the conversations that need a client certificate, or a server
+// that is not shared.
+var TLSScripts = map[string]func(*Script, TLSServer){
+	"cert":   cert,
+	"sealed": sealed,
+}
+
+// sealed is what a sealed server says to what latchkey asks.
+func sealed(s *Script, server TLSServer) {
+	s.EnableAuth("sealed-a", "userpass")
+	s.OK("POST", "auth/sealed-a/users/ann", m{"password": "pw", "token_policies": "default"})
+	tok := s.NewToken(m{"policies": []string{"default"}})
+	s.Name(server.UnsealKey, "<unseal key>")
+	s.Root("PUT", "sys/seal", nil)
+	s.Anon("GET", "sys/health", nil)
+	s.Anon("GET", "sys/seal-status", nil)
+	s.Anon("GET", "sys/init", nil)
+	s.Anon("GET", "sys/leader", nil)
+	s.Anon("PUT", "auth/sealed-a/login/ann", m{"password": "pw"})
+	s.Using(tok, "GET", "auth/token/lookup-self", nil)
+	s.Using("bad", "GET", "secret/data/x", nil)
+	s.Anon("GET", "secret/data/x", nil)
+	s.Root("GET", "nope/x", nil)
+	s.Root("GET", "sys/internal/ui/mounts/secret/x", nil)
+	s.Root("PUT", "sys/wrapping/unwrap", m{"token": "x"})
+	s.Root("PUT", "secret/data/x", `{"data":`)
+	s.Anon("PUT", "sys/unseal", m{"key": "AAAA"})
+	s.Anon("PUT", "sys/unseal", m{"key": server.UnsealKey})
+	s.Eventually("the server is active", func() bool { return s.As("").Do("GET", "sys/health", nil).Status == 200 })
+	s.Using(tok, "GET", "auth/token/lookup-self", nil)
+	s.Root("GET", "secret/data/x", nil)
+}
+
+func cert(s *Script, server TLSServer) {
+	connect := server.Connect
 	ca, stranger := newCA(s.tb, "clients"), newCA(s.tb, "strangers")
 	s.EnableAuth("cert-a", "cert")
 	s.OK("POST", "auth/cert-a/certs/app", m{

@@ -73,6 +73,7 @@ func tokenKinds(s *Script) {
 	s.Root("POST", "auth/token/create", m{"id": "tokenkinds-own-id", "policies": []string{"default"}})
 	s.Using("tokenkinds-own-id", "GET", "auth/token/lookup-self", nil)
 	s.Root("POST", "auth/token/create", m{"id": "tokenkinds-own-id"})
+	s.OK("POST", "auth/token/revoke", m{"token": "tokenkinds-own-id"})
 	s.Root("POST", "auth/token/create", m{"ttl": "1x"})
 	s.Root("POST", "auth/token/create", m{"ttl": "99999h", "policies": []string{"default"}})
 	s.Root("POST", "auth/token/create", m{"unknown_field": 1, "policies": []string{"default"}, "ttl": 600})
@@ -139,13 +140,13 @@ func capability(s *Script) {
 }
 
 func wrapping(s *Script) {
-	s.Root("PUT", "secret/data/wrapme", m{"data": m{"a": "1"}})
-	ans := s.Wrapped("60s", "GET", "secret/data/wrapme", nil)
+	s.Mount("wrap-kv", "kv", m{"version": "2"})
+	s.WriteKV2("wrap-kv", "wrapme", m{"a": "1"})
+	ans := s.Wrapped("60s", "GET", "wrap-kv/data/wrapme", nil)
 	tok := ans.Str("wrap_info.token")
 	s.Anon("POST", "sys/wrapping/lookup", m{"token": tok})
 	s.Using(tok, "GET", "sys/wrapping/lookup", nil)
 	s.Using(tok, "POST", "sys/wrapping/lookup", m{})
-	s.Using(tok, "GET", "auth/token/lookup-self", nil)
 	s.Using(tok, "PUT", "sys/wrapping/unwrap", nil)
 	s.Note("spent")
 	s.Using(tok, "PUT", "sys/wrapping/unwrap", nil)
@@ -163,6 +164,10 @@ func wrapping(s *Script) {
 	s.Anon("POST", "sys/wrapping/lookup", m{"token": re})
 	s.Anon("POST", "sys/wrapping/unwrap", m{"token": re})
 	s.Using(re, "POST", "sys/wrapping/unwrap", m{})
+	s.Note("any other use spends it too, though it is refused")
+	probed := s.Wrapped("60s", "GET", "wrap-kv/data/wrapme", nil).Str("wrap_info.token")
+	s.Using(probed, "GET", "auth/token/lookup-self", nil)
+	s.Using(probed, "PUT", "sys/wrapping/unwrap", nil)
 	s.Note("what is no wrapping token")
 	s.Root("POST", "sys/wrapping/lookup", m{"token": "bad"})
 	s.Root("POST", "sys/wrapping/lookup", m{})
@@ -181,10 +186,10 @@ func wrapping(s *Script) {
 	s.Name(bare, "<bare>")
 	s.Try(s.As(bare).With("X-Vault-Wrap-TTL", "90"), "[<bare>, wrap 90] ", "PUT", "sys/wrapping/wrap", m{"token": "t"})
 	s.Note("what is not wrapped: errors and answers without content")
-	s.Wrapped("60s", "GET", "secret/data/none", nil)
-	s.Wrapped("60s", "DELETE", "secret/data/wrapme", nil)
+	s.Wrapped("60s", "GET", "wrap-kv/data/none", nil)
+	s.Wrapped("60s", "DELETE", "wrap-kv/data/wrapme", nil)
 	s.Wrapped("60s", "GET", "sys/health", nil)
-	s.Wrapped("60s", "LIST", "secret/metadata", nil)
+	s.Wrapped("60s", "LIST", "wrap-kv/metadata", nil)
 }
 
 func wrappedAuth(s *Script) {

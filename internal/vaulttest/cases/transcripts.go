@@ -30,13 +30,14 @@ func RunScripts(t *testing.T, admin func(vaulttest.TB) *vaulttest.Admin, record 
 	}
 }
 
-// RunTLSScripts is RunScripts for the conversations with a TLS server.
-func RunTLSScripts(t *testing.T, connect Connect, record string) {
+// RunTLSScripts is RunScripts for the conversations with a TLS server, which
+// are sealed in between.
+func RunTLSScripts(t *testing.T, server TLSServer, record string) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(TLSScripts)) {
 		t.Run(name, func(t *testing.T) {
-			s := NewScript(t, connect(t, nil))
-			TLSScripts[name](s, connect)
+			s := NewScript(t, server.Connect(t, nil))
+			TLSScripts[name](s, server)
 			compare(t, name, s.Text(), record)
 		})
 	}
@@ -54,29 +55,44 @@ func compare(t *testing.T, name, text, record string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := difference(string(want), text); diff != "" {
-		t.Errorf("not as recorded (- recorded, + now):\n%s", diff)
+	if string(want) != text {
+		t.Errorf("not as recorded (- recorded, + now):\n%s", difference(string(want), text))
 	}
 }
 
-// difference shows the exchanges that differ, whole, "" when none does.
+// difference shows the exchanges that differ, line by line, "" when none does.
 func difference(want, got string) string {
-	if want == got {
-		return ""
-	}
 	w, g := strings.Split(want, "\n\n"), strings.Split(got, "\n\n")
 	var b strings.Builder
 	for i := range max(len(w), len(g)) {
-		var a, c string
-		if i < len(w) {
-			a = w[i]
+		a, c := lines(w, i), lines(g, i)
+		if slices.Equal(a, c) {
+			continue
 		}
-		if i < len(g) {
-			c = g[i]
+		if len(a) > 0 && len(c) > 0 && a[0] == c[0] {
+			fmt.Fprintf(&b, "  %s\n", a[0])
 		}
-		if a != c {
-			fmt.Fprintf(&b, "- %s\n+ %s\n\n", strings.ReplaceAll(a, "\n", "\n- "), strings.ReplaceAll(c, "\n", "\n+ "))
+		for _, line := range a {
+			if !slices.Contains(c, line) {
+				fmt.Fprintf(&b, "- %s\n", line)
+			}
 		}
+		for _, line := range c {
+			if !slices.Contains(a, line) {
+				fmt.Fprintf(&b, "+ %s\n", line)
+			}
+		}
+		if len(a) != len(c) {
+			fmt.Fprintf(&b, "  (%d lines recorded, %d now)\n", len(a), len(c))
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+func lines(exchanges []string, i int) []string {
+	if i >= len(exchanges) {
+		return nil
+	}
+	return strings.Split(exchanges[i], "\n")
 }

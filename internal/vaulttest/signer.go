@@ -1,4 +1,4 @@
-package cases
+package vaulttest
 
 import (
 	"crypto"
@@ -12,8 +12,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"strings"
-
-	"latchkey/internal/vaulttest"
 )
 
 // Signer signs JSON Web Tokens with a key of its own.
@@ -25,7 +23,7 @@ type Signer struct {
 }
 
 // NewSigner makes a signer for RS256 or ES256.
-func NewSigner(tb vaulttest.TB, alg string) *Signer {
+func NewSigner(tb TB, alg string) *Signer {
 	tb.Helper()
 	var key crypto.Signer
 	var err error
@@ -45,9 +43,9 @@ func NewSigner(tb vaulttest.TB, alg string) *Signer {
 }
 
 // Sign returns a compact token with these claims.
-func (s *Signer) Sign(tb vaulttest.TB, claims m) string {
+func (s *Signer) Sign(tb TB, claims Map) string {
 	tb.Helper()
-	head, _ := json.Marshal(m{"alg": s.alg, "typ": "JWT"})
+	head, _ := json.Marshal(Map{"alg": s.alg, "typ": "JWT"})
 	body, err := json.Marshal(claims)
 	if err != nil {
 		tb.Fatalf("claims: %v", err)
