@@ -80,8 +80,8 @@ var kinds = []kind{
 	{of(vault.ErrDenied), exitSecret, "the token's policies do not allow this path: latchkey check -online"},
 	{of(vault.ErrNotFound), exitSecret, "create the secret, or correct the path in the template"},
 	{as[*vault.Error], exitSecret, "the server does not take this request: see the path and its parameters"},
-	{of(template.ErrRender), exitWrite, "the template failed while it was evaluated"},
 	{of(context.DeadlineExceeded), exitServer, "the deadline passed: see -timeout"},
+	{of(template.ErrRender), exitWrite, "the template failed while it was evaluated"},
 }
 
 // classify returns the row of one error; an error that no row knows is ours.

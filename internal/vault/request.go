@@ -187,11 +187,21 @@ func (c *Client) refused(r request, resp *http.Response, data []byte) error {
 		// A 404 explains itself in warnings ("Invalid path for a versioned
 		// K/V secrets engine"), which is what the user needs to read.
 		for _, m := range append(body.Errors, body.Warnings...) {
-			e.Messages = append(e.Messages, scrub.Replace(strings.Join(strings.Fields(m), " ")))
+			e.Messages = append(e.Messages, scrub.Replace(oneLine(m)))
 		}
 	}
 	e.Kind = kindOf(resp.StatusCode, e.Messages)
 	return e
+}
+
+// oneLine takes the list form off the server's words: "1 error occurred:" and
+// its bullets, over several lines.
+func oneLine(m string) string {
+	m = strings.Join(strings.Fields(m), " ")
+	if count, list, ok := strings.Cut(m, " occurred: * "); ok && strings.Contains(count, " error") {
+		m = strings.ReplaceAll(list, " * ", "; ")
+	}
+	return m
 }
 
 func kindOf(status int, messages []string) error {

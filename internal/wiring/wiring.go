@@ -69,7 +69,7 @@ var ErrServerSettings = errors.New("vault settings")
 // mends it in one go; what it says of the configuration is *config.Problem.
 func Build(f *config.File, o Options) (*Parts, error) {
 	var errs []error
-	client, err := vault.New(serverConfig(f, "templating"))
+	client, err := vault.New(serverConfig(f, o, "templating"))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", ErrServerSettings, err))
 		// The rest is still looked at, so that all faults are told at once.
@@ -78,7 +78,7 @@ func Build(f *config.File, o Options) (*Parts, error) {
 		}
 	}
 	p := &Parts{
-		Client: client.Agent(agent(o.Version, "templating")),
+		Client: client,
 		Reads: reader.Options{
 			Retry: readSchedule(f, o.Origins), Parallel: parallel, Observer: o.Observer, Log: logging.Named(o.Log, "reader"),
 		},
@@ -109,7 +109,7 @@ const maxAttempts = 100
 // auth builds the session and the sinks.
 func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 	m := f.AutoAuth.Method
-	client, err := authClient(f, shared)
+	client, err := authClient(f, o, shared)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 		return at(err, m.Pos)
 	}
 	method, err := build(auth.Options{
-		Mount: m.MountPath, Config: m.Config, Client: serverConfig(f, "auto-auth"),
+		Mount: m.MountPath, Config: m.Config, Client: serverConfig(f, o, "auto-auth"),
 		Wrap: m.WrapTTL, Preserve: o.Preserve, Log: logging.Named(o.Log, "auth"),
 	})
 	errs := []error{at(err, m.Pos)}
@@ -141,11 +141,11 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 
 // authClient is the shared client, so that the login's connection serves the
 // reads that follow, unless the file keeps their connections apart.
-func authClient(f *config.File, shared *vault.Client) (*vault.Client, error) {
+func authClient(f *config.File, o Options, shared *vault.Client) (*vault.Client, error) {
 	if keepAlive(f, "auto-auth") == keepAlive(f, "templating") {
 		return shared, nil
 	}
-	return vault.New(serverConfig(f, "auto-auth"))
+	return vault.New(serverConfig(f, o, "auto-auth"))
 }
 
 // authNamespace: a flag or variable wins, then the method's own, then that of
@@ -194,7 +194,7 @@ func readSchedule(f *config.File, from config.Origins) retry.Schedule {
 }
 
 // serverConfig maps the vault stanza for one subsystem of the disable_* lists.
-func serverConfig(f *config.File, subsystem string) vault.Config {
+func serverConfig(f *config.File, o Options, subsystem string) vault.Config {
 	v := f.Vault
 	return vault.Config{
 		Address: v.Address, Namespace: readNamespace(f),
@@ -205,6 +205,7 @@ func serverConfig(f *config.File, subsystem string) vault.Config {
 		RateLimit: v.RateLimit, RateBurst: v.RateBurst, SRVLookup: v.SRVLookup,
 		ProxyAddress: v.ProxyAddress, DisableRedirects: v.DisableRedirects,
 		DisableKeepAlive: !keepAlive(f, subsystem), Headers: v.Headers,
+		UserAgent: agent(o.Version, subsystem),
 	}
 }
 

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/config"
+	"latchkey/internal/retry"
+	"latchkey/internal/session"
+	"latchkey/internal/sink"
+	"latchkey/internal/template"
+	"latchkey/internal/vault"
+	"latchkey/oneshot"
+)
+
+func wrapped(kind, err error) error { return fmt.Errorf("somewhere: %w: %w", kind, err) }
+
+func answer(kind error) error { return &vault.Error{Kind: kind, Op: "read", Path: "x"} }
+
+func TestExitCodes(t *testing.T) {
+	exhausted := func(err error) error {
+		return &retry.Exhausted{Attempts: 3, Last: err, Ended: context.DeadlineExceeded}
+	}
+	for _, c := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"usage", usageError{"x"}, 2},
+		{"a problem", &config.Problem{Text: "x"}, 2},
+		{"problems", config.Problems{{Text: "x"}}, 2},
+		{"template does not parse", wrapped(template.ErrParse, errors.New("x")), 2},
+		{"revocation refused", oneshot.ErrRevokeRefused, 2},
+		{"login refused", wrapped(session.ErrLogin, answer(vault.ErrBadRequest)), 3},
+		{"login denied", wrapped(session.ErrLogin, answer(vault.ErrDenied)), 3},
+		{"login without a token", wrapped(session.ErrLogin, answer(vault.ErrNoToken)), 3},
+		{"login at no mount", wrapped(session.ErrLogin, answer(vault.ErrNotFound)), 3},
+		{"no credentials until the deadline", wrapped(session.ErrLogin, exhausted(auth.ErrCredentials)), 3},
+		{"login: server away until the deadline", wrapped(session.ErrLogin, exhausted(answer(vault.ErrUnreachable))), 5},
+		{"login: sealed", wrapped(session.ErrLogin, answer(vault.ErrSealed)), 5},
+		{"secret missing", answer(vault.ErrNotFound), 4},
+		{"secret denied", answer(vault.ErrDenied), 4},
+		{"token invalid", answer(vault.ErrInvalidToken), 4},
+		{"request refused", answer(vault.ErrBadRequest), 4},
+		{"key missing", wrapped(template.ErrMissing, errors.New("x")), 4},
+		{"secret missing until the deadline", exhausted(answer(vault.ErrNotFound)), 4},
+		{"sink may not wrap", wrapped(sink.ErrWrite, answer(vault.ErrDenied)), 4},
+		{"read: server away", answer(vault.ErrUnreachable), 5},
+		{"sink: server away", wrapped(sink.ErrWrite, answer(vault.ErrSealed)), 5},
+		{"deadline and nothing else", wrapped(template.ErrRender, context.DeadlineExceeded), 5},
+		{"sink unwritable", wrapped(sink.ErrWrite, errors.New("x")), 6},
+		{"template unwritable", wrapped(template.ErrWrite, errors.New("x")), 6},
+		{"template fails", wrapped(template.ErrRender, errors.New("x")), 6},
+		{"command fails", wrapped(template.ErrCommand, errors.New("x")), 6},
+		{"ours", errors.New("x"), 1},
+		{"several: the lowest counts", errors.Join(wrapped(sink.ErrWrite, errors.New("x")), answer(vault.ErrNotFound)), 4},
+		{"several, wrapped", fmt.Errorf("all: %w", errors.Join(wrapped(sink.ErrWrite, errors.New("x")), nil, answer(vault.ErrSealed))), 5},
+	} {
+		text, got := explain(c.err)
+		if got != c.want {
+			t.Errorf("%s: exit code %d, want %d (%s)", c.name, got, c.want, text)
+		}
+		if strings.Contains(text, "\n") {
+			t.Errorf("%s: the last line is several: %q", c.name, text)
+		}
+	}
+}
+
+func TestEveryCodeIsInTheHelp(t *testing.T) {
+	for code := exitDone; code <= exitWrite; code++ {
+		if !strings.Contains(exitCodesHelp, fmt.Sprintf("  %d  ", code)) {
+			t.Errorf("code %d is not explained", code)
+		}
+	}
+}
