@@ -99,6 +99,13 @@ var joined = reflect.TypeOf(errors.Join(errors.ErrUnsupported))
 // causes takes a list of errors apart, however deep it is wrapped.
 func causes(err error) []error {
 	for e := err; e != nil; e = errors.Unwrap(e) {
+		if problems, ok := e.(config.Problems); ok {
+			var all []error
+			for _, p := range problems {
+				all = append(all, p)
+			}
+			return all
+		}
 		if reflect.TypeOf(e) != joined {
 			continue
 		}

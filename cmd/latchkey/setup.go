@@ -165,21 +165,21 @@ func (s *setup) finish(ctx context.Context, err error) int {
 	if c, ok := ended(ctx); ok {
 		text, code = fmt.Sprintf("%v; last: %s", context.Cause(ctx), text), c
 	}
-	var problems config.Problems
-	switch {
-	case s.json:
+	if s.json {
 		s.sayJSON(err, text, code)
-	case errors.As(err, &problems):
-		fmt.Fprintln(s.w.stderr, problems.Error())
-		fmt.Fprintf(s.w.stderr, "latchkey: the configuration has %d problem(s); nothing was done\n", len(problems))
-	default:
-		if all := causes(err); len(all) > 1 {
-			for _, c := range all {
-				fmt.Fprintf(s.w.stderr, "latchkey: - %v\n", c)
-			}
-		}
-		fmt.Fprintf(s.w.stderr, "latchkey: %s\n", text)
+		return code
 	}
+	all := causes(err)
+	for _, c := range all {
+		var p *config.Problem
+		switch {
+		case errors.As(c, &p) && p.Source != "":
+			fmt.Fprintln(s.w.stderr, p.Detail())
+		case len(all) > 1:
+			fmt.Fprintf(s.w.stderr, "latchkey: - %v\n", c)
+		}
+	}
+	fmt.Fprintf(s.w.stderr, "latchkey: %s\n", text)
 	return code
 }
 
