@@ -28,8 +28,9 @@ func parseJSON(src *source) (*node, *Problem) {
 	if root.kind != kObject {
 		return nil, p.problem(root.off, "the top of a configuration must be an object", "")
 	}
-	if off := p.start(); off < len(data) {
-		return nil, p.problem(off, "something follows the end of the configuration", "")
+	rest := bytes.TrimLeft(data[skip+int(p.dec.InputOffset()):], " \t\r\n")
+	if len(rest) > 0 {
+		return nil, p.problem(len(data)-len(rest), "something follows the end of the configuration", "")
 	}
 	return root, nil
 }

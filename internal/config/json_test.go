@@ -21,7 +21,7 @@ func FuzzLoadJSON(f *testing.F) {
 		f.Add(data)
 	}
 	for _, s := range []string{
-		`{}`, `[]`, `{"a":`, `{"a":1}{`, `{"vault":{"retry":{"num_retries":-1}}}`, "\xef\xbb\xbf{\"oops\": \"\xff\"}", `{"a":"\ud800"}`,
+		`{}`, `[]`, `{"a":`, `{"a":1}{`, `{},`, `{"vault":{"retry":{"num_retries":-1}}}`, "\xef\xbb\xbf{\"oops\": \"\xff\"}", `{"a":"\ud800"}`,
 		`{"auto_auth":{"method":{"approle":{"config":{}}},"sinks":[{"sink":{"file":{}}}]}}`, `{"template":[[]]}`, `{"":{"":[{}]}}`,
 		`{"env_template":{"A":{"contents":"x"},"B":[{"contents":"y"}]},"exec":{"command":["x"]}}`,
 	} {
