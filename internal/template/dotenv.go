@@ -3,12 +3,11 @@ package template
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 )
 
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envName = lazy(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // encodeDotenv writes NAME='value' lines, sorted by name. Everything between
 // single quotes is literal, newlines too, for a POSIX shell and for every
@@ -26,7 +25,7 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 func encodeDotenv(data map[string]any) ([]byte, error) {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(data)) {
-		if !envName.MatchString(name) {
+		if !envName().MatchString(name) {
 			return nil, fmt.Errorf("key %q cannot be the name of a variable", name)
 		}
 		value, ok := data[name].(string)

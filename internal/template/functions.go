@@ -25,7 +25,7 @@ var builtins = []string{
 
 // helpers are the library's functions that templates use most. The library has
 // no list to ask; a name that is missing here is put before its parser.
-var helpers = strings.Fields(`
+const helpers = `
 	base64Decode base64Encode base64URLDecode base64URLEncode byKey byMeta byPort byTag
 	caLeaf caRoots connect contains containsAll containsAny containsNone containsNotAll
 	datacenters executeTemplate explode explodeMap exportedServices hmacSHA256Hex in indent
@@ -35,49 +35,48 @@ var helpers = strings.Fields(`
 	regexMatch regexReplaceAll replaceAll safeLs safeTree scratch service services sha256Hex
 	sockaddr spew_sdump spew_sprintf split splitToMap timestamp toJSON toJSONPretty toLower
 	toTOML toTitle toUnescapedJSON toUnescapedJSONPretty toUpper toYAML tree trim trimPrefix
-	trimSpace trimSuffix add subtract multiply divide modulo minimum maximum`)
+	trimSpace trimSuffix add subtract multiply divide modulo minimum maximum`
 
-var own, known = names(ours, builtins), names(helpers)
-
-func names(lists ...[]string) map[string]bool {
-	set := map[string]bool{}
-	for _, name := range slices.Concat(lists...) {
-		set[name] = true
-	}
-	return set
+// own reports whether a function does without the library.
+func own(name string) bool {
+	return slices.Contains(ours, name) || slices.Contains(builtins, name)
 }
 
-// functions finds out which names exist.
-type functions struct{ other map[string]bool } // name -> exists
+// functions finds out which names exist: the helpers and those that the
+// library's parser accepts.
+type functions struct{ exists map[string]bool }
 
-func newFunctions() *functions { return &functions{other: map[string]bool{}} }
+func newFunctions() *functions {
+	f := &functions{exists: map[string]bool{}}
+	for _, name := range strings.Fields(helpers) {
+		f.exists[name] = true
+	}
+	return f
+}
 
-// collect takes up the names of a text and decides which way it is evaluated.
-func (f *functions) collect(t *text) {
-	for name := range t.calls {
-		if own[name] {
+// check decides which way a text is evaluated, and reports the functions that
+// do not exist. Each name is put before the parser once.
+func (f *functions) check(t *text) error {
+	var missing []string
+	for name, line := range t.calls {
+		if own(name) {
 			continue
 		}
 		t.library = true
-		if !known[name] {
-			f.other[name] = false
+		exists, asked := f.exists[name]
+		if !asked {
+			exists = parses("{{" + name + "}}")
+			f.exists[name] = exists
+		}
+		if !exists {
+			missing = append(missing, fmt.Sprintf("%s: function %q not defined", line, name))
 		}
 	}
-}
-
-// probe asks the library for all names at once and, when it refuses, for each.
-func (f *functions) probe() {
-	all := ""
-	for name := range f.other {
-		all += "{{" + name + "}}"
+	if missing == nil {
+		return nil
 	}
-	if all == "" {
-		return
-	}
-	whole := parses(all)
-	for name := range f.other {
-		f.other[name] = whole || parses("{{"+name+"}}")
-	}
+	slices.Sort(missing)
+	return errors.New(strings.Join(missing, "; "))
 }
 
 // parses has the library parse a text; nothing in it is executed.
@@ -88,19 +87,4 @@ func parses(body string) bool {
 	}
 	_, err = t.Execute(&ct.ExecuteInput{Brain: ct.NewBrain()})
 	return err == nil
-}
-
-// check reports the functions of a text that do not exist.
-func (f *functions) check(t *text) error {
-	var missing []string
-	for name, line := range t.calls {
-		if !own[name] && !known[name] && !f.other[name] {
-			missing = append(missing, fmt.Sprintf("%s: function %q not defined", line, name))
-		}
-	}
-	if missing == nil {
-		return nil
-	}
-	slices.Sort(missing)
-	return errors.New(strings.Join(missing, "; "))
 }

@@ -71,7 +71,7 @@ func (p *pass) directly() ([]byte, error) {
 	text := p.job.t.text
 	funcs := p.funcs()
 	for name := range text.calls {
-		if text.library && !own[name] {
+		if text.library && !own(name) {
 			funcs[name] = func(...any) (any, error) { p.helper = true; return nil, errHelper }
 		}
 	}

@@ -126,7 +126,7 @@ func (u *run) findIn(req Request, jobs []*job, now time.Time) (dep.PemEncoded, b
 		f := j.t.text.fields
 		needKey = needKey || f["Key"]
 		needCA = needCA || f["CA"] || f["CAChain"]
-		alone = alone && len(j.pki) == 1
+		alone = alone && len(j.pki) == 1 && j.t.text.pkiCerts == 1
 	}
 	cert, ok := s.pick(req, alone)
 	if !ok || spent(cert.cert, now, u.set.opts.RenewThreshold) {

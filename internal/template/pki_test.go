@@ -224,6 +224,21 @@ func TestTwoNamesInOneTemplateGetTheirOwnCertificates(t *testing.T) {
 	}
 }
 
+func TestACertificateWithoutANameIsNotTakenForAnother(t *testing.T) {
+	ca, r := newAuthority(t), newReader()
+	r.secrets["write pki/sign/a"], r.secrets["write pki/sign/b"] = ca.issue("a.example"), ca.issue("b.example")
+	two := spec(t.TempDir(), "x", `{{ with pkiCert "pki/sign/a" "csr=1" }}{{ .Cert }}{{ with pkiCert "pki/sign/b" "csr=2" }}{{ .Cert }}{{ end }}{{ end }}`)
+	one := spec(t.TempDir(), "x", `{{ with pkiCert "pki/sign/a" "csr=1" }}{{ .Cert }}{{ end }}`)
+	for i, want := range [][2]int{{2, 1}, {2, 0}} {
+		for k, sp := range []Spec{two, one} {
+			rep, err := mustNew(t, Options{}, sp).Render(t.Context(), r)
+			if err != nil || rep.Requests != want[k] {
+				t.Errorf("time %d, template %d: %d requests, %v", i, k, rep.Requests, err)
+			}
+		}
+	}
+}
+
 func TestPkiCertErrors(t *testing.T) {
 	r := newReader()
 	r.errs["write pki/issue/denied"] = errDenied

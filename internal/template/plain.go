@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -109,13 +108,13 @@ func yamlNode(v any) *yaml.Node {
 }
 
 var (
-	yamlName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
-	yamlWord = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
+	yamlName = lazy(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+	yamlWord = lazy(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
 )
 
 // yamlKey leaves a key bare that no reader can mistake.
 func yamlKey(s string) *yaml.Node {
-	if yamlName.MatchString(s) && !yamlWord.MatchString(s) {
+	if yamlName().MatchString(s) && !yamlWord().MatchString(s) {
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: s}
 	}
 	return yamlString(s)

@@ -54,12 +54,12 @@ func (r *remote) fetchAll(ctx context.Context, deps map[string]dep.Dependency, b
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for name, d := range deps {
-		if err := r.client(d.Type()); err != nil {
-			failed[name] = fmt.Errorf("%w: %s: %w", ErrRender, name, err)
-			continue
-		}
+		err := r.client(d.Type())
 		wg.Go(func() {
-			data, err := r.fetch(ctx, d)
+			var data any
+			if err == nil {
+				data, err = r.fetch(ctx, d)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -98,9 +98,9 @@ func (r *remote) fetch(ctx context.Context, d dep.Dependency) (data any, err err
 	return data, err
 }
 
-// try runs one query. The library's queries know no context: when ctx ends
-// first, the query is left to itself and ends with its connection. Nothing is
-// lost by that in a process about to leave, and waiting would hang it.
+// try runs one query. The library's queries know no context: when ctx ends or
+// the time is up first, the query is told to stop, left to itself, and not tried
+// again; it ends with its connection. Waiting for it would hang the run.
 func (r *remote) try(ctx context.Context, d dep.Dependency) (any, error) {
 	type answer struct {
 		data any
@@ -118,7 +118,8 @@ func (r *remote) try(ctx context.Context, d dep.Dependency) (any, error) {
 	})
 	select {
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		d.Stop()
+		return nil, retry.Permanent(context.Cause(ctx))
 	case a := <-got:
 		if a.err == nil && a.data == nil && a.meta != nil && a.meta.BlockOnNil {
 			return nil, errAbsent

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	dep "github.com/hashicorp/consul-template/dependency"
 	ct "github.com/hashicorp/consul-template/template"
@@ -158,6 +159,21 @@ func TestASilentConsulDoesNotOutliveTheRun(t *testing.T) {
 	defer close(release)
 	_, err := mustNew(t, Options{Env: f.env()}, spec(t.TempDir(), "x", `{{ key "app/port" }}`)).Render(ctx, newReader())
 	wantError(t, err, why, "kv.block(app/port)")
+}
+
+func TestASilentConsulIsGivenUpAfterItsTime(t *testing.T) {
+	f := newFakeRemote(t)
+	release := make(chan struct{})
+	f.hook = func(http.ResponseWriter, *http.Request) bool { <-release; return true }
+	defer close(release)
+	remote := newRemote(environment(f.env()))
+	remote.timeout = time.Millisecond
+	d, err := dep.NewKVGetQuery("app/port")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := remote.fetchAll(t.Context(), map[string]dep.Dependency{d.String(): d}, ct.NewBrain())
+	wantError(t, failed[d.String()], context.DeadlineExceeded, "kv.get(app/port)")
 }
 
 func TestNoErrorHoldsAValueOfConsul(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"latchkey/internal/atomicfile"
@@ -56,7 +57,10 @@ func (s *Set) Render(ctx context.Context, r Reader) (Report, error) {
 			break
 		}
 		passes++
-		u.write(u.evaluate(open))
+		// In parts, so that not all outputs are in memory at a time.
+		for part := range slices.Chunk(open, 4*writers) {
+			u.write(u.evaluate(part))
+		}
 		if open = u.open(); len(open) > 0 {
 			u.fetch(ctx, open)
 		}

@@ -11,27 +11,33 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const redacted = "[redacted]"
 
+// lazy compiles an expression when it is first needed: most runs need none.
+func lazy(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
 // execError is how text/template words an error, with and without the
 // library's prefix: where, the expression as the text has it, and the cause.
-var execError = regexp.MustCompile(`(?s)^(?:execute: )?template: :(\d+):(\d+): executing "(?:[^"\\]|\\.)*" at <(.*?)>: (.*)$`)
+var execError = lazy(`(?s)^(?:execute: )?template: :(\d+):(\d+): executing "(?:[^"\\]|\\.)*" at <(.*?)>: (.*)$`)
 
-var missingKey = regexp.MustCompile(`no entry for key "((?:[^"\\]|\\.)*)"`)
+var missingKey = lazy(`no entry for key "((?:[^"\\]|\\.)*)"`)
 
 // explain turns the error of an evaluation into one that may be shown: place
 // and expression are the template's own words; the cause is scrubbed, because
 // functions quote what they were given.
 func (p *pass) explain(err error) error {
 	text := p.job.t.text
-	m := execError.FindStringSubmatch(err.Error())
+	m := execError().FindStringSubmatch(err.Error())
 	if m == nil {
 		return fmt.Errorf("%w: %s", ErrRender, p.scrub(err.Error()))
 	}
 	line, expr, cause := m[1], m[3], m[4]
-	if k := missingKey.FindStringSubmatch(cause); k != nil {
+	if k := missingKey().FindStringSubmatch(cause); k != nil {
 		key := k[1]
 		if !strings.Contains(text.contents, key) {
 			key = redacted
@@ -52,8 +58,8 @@ func (p *pass) explain(err error) error {
 }
 
 var (
-	quoted = regexp.MustCompile("(?s)\"(?:[^\"\\\\]|\\\\.)*\"|`[^`]*`|(?:^|[\\s:(\\[=])'[^']*'")
-	word   = regexp.MustCompile("[^\\s\"'`,;:()<>\\[\\]{}=]+")
+	quoted = lazy("(?s)\"(?:[^\"\\\\]|\\\\.)*\"|`[^`]*`|(?:^|[\\s:(\\[=])'[^']*'")
+	word   = lazy("[^\\s\"'`,;:()<>\\[\\]{}=]+")
 )
 
 // scrub removes what may be secret from a message, in three sieves: the values
@@ -70,7 +76,7 @@ func (p *pass) scrub(msg string) string {
 			msg = strings.ReplaceAll(msg, v, redacted)
 		}
 	}
-	msg = quoted.ReplaceAllStringFunc(msg, func(q string) string {
+	msg = quoted().ReplaceAllStringFunc(msg, func(q string) string {
 		inner := strings.Trim(q, "\"`' \t\n:([=")
 		if inner == "" || inner == redacted || strings.Contains(contents, inner) {
 			return q
@@ -81,7 +87,7 @@ func (p *pass) scrub(msg string) string {
 	if cut, _, found := strings.Cut(msg, "range can't iterate over "); found {
 		msg = cut + "range can't iterate over " + redacted
 	}
-	return word.ReplaceAllStringFunc(msg, func(w string) string {
+	return word().ReplaceAllStringFunc(msg, func(w string) string {
 		if w == "redacted" || strings.Contains(contents, w) {
 			return w
 		}

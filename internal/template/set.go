@@ -41,18 +41,11 @@ func New(specs []Spec, o Options) (*Set, error) {
 			continue
 		}
 		if t.text != nil {
-			fns.collect(t.text)
+			if err := fns.check(t.text); err != nil {
+				errs = append(errs, t.fail(ErrParse, err))
+			}
 		}
 		s.templates = append(s.templates, t)
-	}
-	fns.probe()
-	for _, t := range s.templates {
-		if t.text == nil {
-			continue
-		}
-		if err := fns.check(t.text); err != nil {
-			errs = append(errs, t.fail(ErrParse, err))
-		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package template
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"text/template/parse"
@@ -21,11 +20,13 @@ type text struct {
 	fields map[string]bool
 	// targets are the paths that writeToFile is given as plain strings.
 	targets []string
+	// pkiCerts counts the places that call pkiCert.
+	pkiCerts int
 	// library is whether the text needs a function of consul-template.
 	library bool
 }
 
-var parseError = regexp.MustCompile(`(?s)^template: :(\d+):(?:\d+:)? (.*)$`)
+var parseError = lazy(`(?s)^template: :(\d+):(?:\d+:)? (.*)$`)
 
 func parseText(contents, left, right string) (*text, error) {
 	t := &text{
@@ -37,7 +38,7 @@ func parseText(contents, left, right string) (*text, error) {
 	tree := parse.New("")
 	tree.Mode = parse.SkipFuncCheck
 	if _, err := tree.Parse(contents, left, right, t.trees); err != nil {
-		if m := parseError.FindStringSubmatch(err.Error()); m != nil {
+		if m := parseError().FindStringSubmatch(err.Error()); m != nil {
 			return nil, fmt.Errorf("line %s: %s", m[1], m[2])
 		}
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "template: "))
@@ -55,6 +56,9 @@ func (t *text) note(tree *parse.Tree, n parse.Node) {
 	case *parse.IdentifierNode:
 		if _, ok := t.calls[n.Ident]; !ok {
 			t.calls[n.Ident] = lineOf(tree, n)
+		}
+		if n.Ident == "pkiCert" {
+			t.pkiCerts++
 		}
 	case *parse.FieldNode:
 		for _, f := range n.Ident {
