@@ -101,7 +101,7 @@ func (u *run) report(passes int) (Report, error) {
 
 // writers is how many files are written at a time: syncing to disk is waiting,
 // and waiting together is quicker even on one processor.
-const writers = 16
+const writers = 32
 
 // write puts the complete templates on disk. Those that touch a path that
 // another touches too, or write more than one file, go one after the other.
