@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"io/fs"
 	"reflect"
 	"slices"
 	"strings"
@@ -38,12 +39,15 @@ func (l *lateWarnings) add(p *Problem) {
 }
 
 // NewBlock makes a block for tests: values may be strings, numbers, booleans,
-// slices and maps of these.
+// durations, file modes, slices and maps of these.
 func NewBlock(typ string, values map[string]any) Block {
 	return Block{Type: typ, n: nodeOf(values)}
 }
 
 func nodeOf(v any) *node {
+	if m, ok := v.(fs.FileMode); ok {
+		return text(fmt.Sprintf("%#o", uint32(m)))
+	}
 	rv := reflect.ValueOf(v)
 	n := &node{src: outside}
 	switch rv.Kind() {

@@ -140,10 +140,10 @@ func TestBlock_owners_make_problems_at_the_key(t *testing.T) {
 func TestNewBlock_decodes_like_one_from_a_file(t *testing.T) {
 	var got everything
 	err := NewBlock("approle", map[string]any{
-		"s": "x", "b": true, "i": 5, "f": 0.5, "d": "5m", "m": "0600",
+		"s": "x", "b": true, "i": 5, "f": 0.5, "d": "5m", "m": "0600", "pd": time.Hour, "pm": fs.FileMode(0o640),
 		"l": []string{"a"}, "map": map[string]string{"k": "v"},
 	}).Decode(&got)
-	if err != nil || got.S != "x" || !got.B || got.I != 5 || got.F != 0.5 || got.D != 5*time.Minute || got.M != 0o600 || got.L[0] != "a" || got.Map["k"] != "v" {
+	if err != nil || got.S != "x" || !got.B || got.I != 5 || got.F != 0.5 || got.D != 5*time.Minute || got.M != 0o600 || got.L[0] != "a" || got.Map["k"] != "v" || *got.PD != time.Hour || *got.PM != 0o640 {
 		t.Errorf("%+v %v", got, err)
 	}
 	var p *Problem

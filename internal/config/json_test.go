@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 func FuzzLoadJSON(f *testing.F) {
@@ -48,6 +50,26 @@ func TestJSON_nesting_has_a_limit(t *testing.T) {
 	} {
 		if ps := problems(t, name, string(data)); ps[0].Text != "nested too deep" {
 			t.Errorf("%s: %v", name, ps[0].Text)
+		}
+	}
+}
+
+func TestJSON_of_one_long_line_costs_no_more(t *testing.T) {
+	one := `{"contents":"{{ with secret \"kv/a\" }}ü{{ end }}","destination":"/d","perms":"0600","error_fatal":true,"oops":1},`
+	text := `{"template":[` + strings.Repeat(one, 5000)
+	text = text[:len(text)-1] + "]}"
+	begin := time.Now()
+	ps := problems(t, "a.json", text)
+	if d := time.Since(begin); d > 20*time.Second {
+		t.Errorf("took %v", d) // quadratic work takes minutes
+	}
+	if len(ps) != 5000 || !strings.HasSuffix(ps.Error(), "\nand 4950 more") {
+		t.Errorf("%d problems", len(ps))
+	}
+	runes := []rune(text)
+	for _, p := range []*Problem{ps[0], ps[4999]} {
+		if got := string(runes[p.Pos.Column-1:][:6]); got != `"oops"` {
+			t.Errorf("column %d is %s", p.Pos.Column, got)
 		}
 	}
 }

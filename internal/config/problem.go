@@ -113,10 +113,18 @@ func indentTo(line string, col int) string {
 // it holds any; errors.As finds it, and the first *Problem in it.
 type Problems []*Problem
 
-// Error is all problems in full, one below the other.
+// maxShown is how many problems are worth reading at once.
+const maxShown = 50
+
+// Error is the problems in full, one below the other; when there are very many,
+// the first of them.
 func (ps Problems) Error() string {
 	var b strings.Builder
 	for i, p := range ps {
+		if i == maxShown {
+			fmt.Fprintf(&b, "\nand %d more", len(ps)-i)
+			break
+		}
 		if i > 0 {
 			b.WriteString("\n")
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -38,7 +39,7 @@ var layers = []struct {
 	{"vault.srv_lookup", "", "SRV_LOOKUP", "", "", "true", "false", "", func(f *File) any { return f.Vault.SRVLookup }, nil, true, false, nil, false},
 	{"vault.proxy_address", "", "PROXY_ADDR", "", "", "v", "b", "", func(f *File) any { return f.Vault.ProxyAddress }, nil, "v", "b", nil, ""},
 	{"vault.disable_redirects", "", "DISABLE_REDIRECTS", "disable-redirects", "", "true", "0", "true", func(f *File) any { return f.Vault.DisableRedirects }, nil, true, false, true, false},
-	{"vault.headers", "", "HEADERS", "header", "", `{"A":"v"}`, `{"A":"b"}`, "A=x\nB = y=z", func(f *File) any { return f.Vault.Headers }, nil, map[string]string{"A": "v"}, map[string]string{"A": "b"}, map[string]string{"A": "x", "B": "y=z"}, map[string]string(nil)},
+	{"vault.headers", "", "HEADERS", "header", "", `{"A":"v"}`, `{"A":"b"}`, "A=x\nB = y=z", func(f *File) any { return map[string]string(f.Vault.Headers) }, nil, map[string]string{"A": "v"}, map[string]string{"A": "b"}, map[string]string{"A": "x", "B": "y=z"}, map[string]string(nil)},
 	{"log_level", "log_level", "LOG_LEVEL", "log-level", `"TRACE"`, "debug", "warning", "err", func(f *File) any { return f.LogLevel }, "trace", "debug", "warn", "error", "info"},
 	{"log_format", "log_format", "LOG_FORMAT", "log-format", `"JSON"`, "standard", "json", "Standard", func(f *File) any { return f.LogFormat }, "json", "standard", "json", "standard", "standard"},
 	{"disable_idle_connections", "disable_idle_connections", "AGENT_DISABLE_IDLE_CONNECTIONS", "", `["caching"]`, "auto-auth,proxying", " templating ,,", "", func(f *File) any { return f.DisableIdleConnections }, []string{"caching"}, []string{"auto-auth", "proxying"}, []string{"templating"}, nil, []string(nil)},
@@ -249,5 +250,13 @@ func TestAddresses_of_IPv6_are_written_as_RFC_5952_has_them(t *testing.T) {
 	f, _, err := load(t, "a.hcl", `vault { address = "https://[2001:0db8::0001]:8200" } listener "tcp" { address = "[0:0::1]:8100" }`).Resolve(nil, nil)
 	if err != nil || f.Vault.Address != "https://[2001:db8::1]:8200" || f.Listeners[0].Address != "[::1]:8100" {
 		t.Errorf("%+v %v", f, err)
+	}
+}
+
+func TestHeaders_print_no_values(t *testing.T) {
+	h := Headers{"X-Auth": "CANARY"}
+	s := fmt.Sprintf("%v %+v %#v %s", h, Vault{Headers: h}, &Vault{Headers: h}, h) + h.LogValue().String()
+	if strings.Contains(s, "CANARY") {
+		t.Error(s)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"sort"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -72,21 +73,56 @@ type source struct {
 	json bool
 	// strings are the spans of all quoted strings and heredocs, in order.
 	strings []span
-	starts  []int // offset of each line, built when first asked for
+
+	once   sync.Once
+	starts []int // offset of each line
+	runes  []int // characters before each multiple of runeStep
+
+	mu       sync.Mutex
+	lastLine int // the line that lastText shows, from 1
+	lastText string
+}
+
+// runeStep keeps columns cheap in files of one long line, as generated JSON is.
+const runeStep = 512
+
+// index notes where lines begin and how many characters precede each step.
+func (s *source) index() {
+	s.starts = append(s.starts, 0)
+	n := 0
+	for i, c := range s.data {
+		if i%runeStep == 0 {
+			s.runes = append(s.runes, n)
+		}
+		if utf8.RuneStart(c) {
+			n++
+		}
+		if c == '\n' {
+			s.starts = append(s.starts, i+1)
+		}
+	}
+}
+
+// runesBefore counts the characters before an offset.
+func (s *source) runesBefore(off int) int {
+	step := min(off/runeStep, len(s.runes)-1)
+	if step < 0 {
+		return 0
+	}
+	n := s.runes[step]
+	for _, c := range s.data[step*runeStep : off] {
+		if utf8.RuneStart(c) {
+			n++
+		}
+	}
+	return n
 }
 
 // span is a half-open range of bytes.
 type span struct{ from, to int }
 
 func (s *source) lineOf(off int) int {
-	if s.starts == nil {
-		s.starts = append(s.starts, 0)
-		for i, c := range s.data {
-			if c == '\n' {
-				s.starts = append(s.starts, i+1)
-			}
-		}
-	}
+	s.once.Do(s.index)
 	return sort.SearchInts(s.starts, off+1) - 1
 }
 
@@ -95,7 +131,7 @@ func (s *source) lineOf(off int) int {
 func (s *source) pos(off int) Pos {
 	off = min(max(off, 0), len(s.data))
 	line := s.lineOf(off)
-	col := utf8.RuneCount(s.data[s.starts[line]:off]) + 1
+	col := s.runesBefore(off) - s.runesBefore(s.starts[line]) + 1
 	if line == 0 && bytes.HasPrefix(s.data, bom) && off >= len(bom) {
 		col--
 	}
@@ -109,6 +145,15 @@ var bom = []byte("\xef\xbb\xbf")
 func (s *source) line(off int) string {
 	off = min(max(off, 0), len(s.data))
 	line := s.lineOf(off)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastLine != line+1 {
+		s.lastLine, s.lastText = line+1, s.hiddenLine(line)
+	}
+	return s.lastText
+}
+
+func (s *source) hiddenLine(line int) string {
 	from, to := s.starts[line], len(s.data)
 	if line+1 < len(s.starts) {
 		to = s.starts[line+1]

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 )
 
@@ -68,11 +70,21 @@ type Vault struct {
 	ClientTimeout    time.Duration // VAULT_CLIENT_TIMEOUT, 60s
 	RateLimit        float64       // VAULT_RATE_LIMIT, requests per second, 0 = none
 	RateBurst        int
-	SRVLookup        bool              // VAULT_SRV_LOOKUP
-	ProxyAddress     string            // VAULT_PROXY_ADDR, VAULT_HTTP_PROXY
-	DisableRedirects bool              // VAULT_DISABLE_REDIRECTS, -disable-redirects
-	Headers          map[string]string // VAULT_HEADERS, -header
+	SRVLookup        bool    // VAULT_SRV_LOOKUP
+	ProxyAddress     string  // VAULT_PROXY_ADDR, VAULT_HTTP_PROXY
+	DisableRedirects bool    // VAULT_DISABLE_REDIRECTS, -disable-redirects
+	Headers          Headers // VAULT_HEADERS, -header
 }
+
+// Headers are sent with every request. Their values may be secrets, so no
+// printing path shows them.
+type Headers map[string]string
+
+// Format implements fmt.Formatter for every verb.
+func (h Headers) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[%d headers]", len(h)) }
+
+// LogValue implements slog.LogValuer.
+func (h Headers) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(h)) }
 
 // AutoAuth is the auto_auth stanza.
 type AutoAuth struct {

@@ -285,10 +285,10 @@ func (r rateLimit) set(s string) *fault {
 
 // headerMap receives VAULT_HEADERS and -header: a JSON object, or lines of
 // Name=value.
-type headerMap struct{ m *map[string]string }
+type headerMap struct{ m *Headers }
 
 func (h headerMap) set(s string) *fault {
-	out := map[string]string{}
+	out := Headers{}
 	if strings.HasPrefix(strings.TrimSpace(s), "{") {
 		if err := json.Unmarshal([]byte(s), &out); err != nil {
 			return faultf(`for example {"X-Team": "blue"}`, "must be a JSON object of strings")
