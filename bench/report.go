@@ -23,7 +23,7 @@ func (c *costs) add(one cost) {
 }
 
 // quantile sorts a copy; q is 0.5 for the median.
-func quantile[T time.Duration | int64](v []T, q float64) T {
+func quantile[T time.Duration | int64 | float64](v []T, q float64) T {
 	if len(v) == 0 {
 		return 0
 	}
@@ -145,16 +145,34 @@ func (r *row) print(w io.Writer, trips func(name string) (wall, waiting float64)
 		fmt.Fprintf(w, "  %-12s %5d %10.1f %10.1f %10.1f %10.1f %12s\n",
 			name, len(c.wall), c.wallMS(), ms(quantile(c.wall, 0.9)), c.cpuMS(), c.peakMiB(), count)
 	}
-	r.ratio(w, nameLatchkey, nameFloor)
-	r.ratio(w, nameAgent, nameLatchkey)
+	r.printRatio(w, nameLatchkey, nameFloor)
+	r.printRatio(w, nameAgent, nameLatchkey)
 }
 
-func (r *row) ratio(w io.Writer, a, b string) {
+func (r *row) printRatio(w io.Writer, a, b string) {
 	if !r.has(a, b) {
 		return
 	}
+	q := r.ratio(a, b)
+	fmt.Fprintf(w, "  %-18s %10.2f %10s %10.2f %10.2f\n", a+" / "+b, q.wall, "", q.cpu, q.peak)
+}
+
+// ratios are those of one contender to another.
+type ratios struct{ wall, cpu, peak float64 }
+
+// ratio compares run by run: the two that ran in the same turn had the same
+// machine, which from one turn to the next may have become another.
+func (r *row) ratio(a, b string) ratios {
 	x, y := r.costs[a], r.costs[b]
-	fmt.Fprintf(w, "  %-18s %10.2f %10s %10.2f %10.2f\n", a+" / "+b, x.wallMS()/y.wallMS(), "", x.cpuMS()/y.cpuMS(), x.peakMiB()/y.peakMiB())
+	return ratios{paired(x.wall, y.wall), paired(x.cpu, y.cpu), x.peakMiB() / y.peakMiB()}
+}
+
+func paired(x, y []time.Duration) float64 {
+	var q []float64
+	for i := range min(len(x), len(y)) {
+		q = append(q, float64(x[i])/float64(y[i]))
+	}
+	return quantile(q, 0.5)
 }
 
 // goal is one promise and what became of it.
@@ -175,24 +193,24 @@ func atLeast(what string, got, limit float64) goal {
 func (r *report) goals() []goal {
 	var g []goal
 	if one := r.row(1); one.has(nameLatchkey, nameFloor) {
-		l, f := one.costs[nameLatchkey], one.costs[nameFloor]
+		l, q := one.costs[nameLatchkey], one.ratio(nameLatchkey, nameFloor)
 		g = append(g,
-			atMost("1 secret: wall against the floor", l.wallMS()/f.wallMS(), 1.6, " x"),
-			atMost("1 secret: CPU against the floor", l.cpuMS()/f.cpuMS(), 2.5, " x"),
+			atMost("1 secret: wall against the floor", q.wall, 1.6, " x"),
+			atMost("1 secret: CPU against the floor", q.cpu, 2.5, " x"),
 			atMost("1 secret: peak memory", l.peakMiB(), 22, " MiB"))
 		if one.has(nameAgent) {
-			a := one.costs[nameAgent]
+			q := one.ratio(nameAgent, nameLatchkey)
 			g = append(g,
-				atLeast("1 secret: vault agent's wall", a.wallMS()/l.wallMS(), 7),
-				atLeast("1 secret: vault agent's CPU", a.cpuMS()/l.cpuMS(), 7),
-				atLeast("1 secret: vault agent's memory", a.peakMiB()/l.peakMiB(), 9))
+				atLeast("1 secret: vault agent's wall", q.wall, 7),
+				atLeast("1 secret: vault agent's CPU", q.cpu, 7),
+				atLeast("1 secret: vault agent's memory", q.peak, 9))
 		}
 	}
 	if fifty := r.row(50); fifty.has(nameLatchkey, nameFloor) {
-		l, f := fifty.costs[nameLatchkey], fifty.costs[nameFloor]
+		l := fifty.costs[nameLatchkey]
 		g = append(g,
 			goal{"50 secrets: exactly 52 requests", fmt.Sprint(l.requests), l.requests == 52},
-			atMost("50 secrets: wall against the floor", l.wallMS()/f.wallMS(), 1.0, " x"))
+			atMost("50 secrets: wall against the floor", fifty.ratio(nameLatchkey, nameFloor).wall, 1.0, " x"))
 		if big := r.row(2000); big.has(nameLatchkey) {
 			b := big.costs[nameLatchkey]
 			growth := (b.cpuMS() - l.cpuMS()) / (2000 - 50) / (l.cpuMS() / 50)
