@@ -121,7 +121,13 @@ func (d *decoder) unknown(b *body, e *entry, k *key) {
 	if b.st.name == "" {
 		where = "a top-level key"
 	}
-	d.mistake(e.off, path, "unknown key", suggest(e.key, where, names(b.st.keys)))
+	hint := closest(e.key, names(b.st.keys))
+	if hint == "" && b.st.stray != "" {
+		hint = b.st.stray
+	} else if hint == "" {
+		hint = elsewhere(e.key, where)
+	}
+	d.mistake(e.off, path, "unknown key", hint)
 }
 
 func (d *decoder) duplicate(e *entry, path string) {
@@ -246,7 +252,9 @@ func (d *decoder) wait(b *body, k *key, e *entry, path string) {
 		d.fill(&body{st: &waitStanza, path: path, n: in.n, v: w, seen: map[string]bool{}})
 		if w.enabled != nil && !*w.enabled {
 			w = nil
+			continue
 		}
+		w.enabled = nil
 	}
 	*k.at(b.v).(**Wait) = w
 	b.seen[k.name] = true

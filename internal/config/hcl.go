@@ -181,11 +181,9 @@ func (p *hclParser) value(depth int) (*node, *Problem) {
 		return n, p.elements(n, depth+1)
 	case hclsyntax.TokenNumberLit:
 		n.kind, n.text = kNumber, p.number(t)
-		return n, nil
 	case hclsyntax.TokenMinus:
 		if d := p.peek(); d.Type == hclsyntax.TokenNumberLit && p.joined() {
 			n.kind, n.text = kNumber, "-"+p.number(p.next())
-			return n, nil
 		}
 	case hclsyntax.TokenIdent:
 		switch string(t.Bytes) {
@@ -193,10 +191,17 @@ func (p *hclParser) value(depth int) (*node, *Problem) {
 			n.kind, n.text = kBool, string(t.Bytes)
 			return n, nil
 		}
-		return nil, p.unexpected(t, "a value", fmt.Sprintf("write text in quotes: %q", t.Bytes))
+		p.src.hideRest(n.off)
+		return nil, p.problem(n.off, "expected a value, found a word without quotes", `write text in double quotes`)
 	case hclsyntax.TokenApostrophe:
+		p.src.hideRest(n.off)
 		return nil, p.unexpected(t, "a value", `strings are written in double quotes`)
 	}
+	if n.kind == kNumber {
+		p.src.bare = append(p.src.bare, span{n.off, n.off + len(n.text), true})
+		return n, nil
+	}
+	p.src.hideRest(n.off)
 	return nil, p.unexpected(t, "a value", "")
 }
 

@@ -65,12 +65,10 @@ func (p *jsonParser) token() (json.Token, int, *Problem) {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, off, p.problem(len(p.src.data), "the file ends in the middle of the configuration", "")
 	case errors.As(err, &syn):
-		text := strings.Replace(syn.Error(), "invalid character", "unexpected", 1)
-		at := p.base + max(int(syn.Offset)-1, 0)
-		for at < len(p.src.data)-1 && strings.IndexByte(" \t\r\n", p.src.data[at]) >= 0 {
-			at++
+		if off < len(p.src.data) && strings.IndexByte(`"{}[]:,`, p.src.data[off]) < 0 {
+			p.src.hideRest(off)
 		}
-		return nil, off, p.problem(at, "not JSON: "+text, "")
+		return nil, off, p.problem(off, "not JSON: "+withoutCharacter(syn.Error()), "")
 	}
 	return nil, off, p.problem(off, "not JSON", "")
 }
@@ -91,6 +89,7 @@ func (p *jsonParser) value(depth int) (*node, *Problem) {
 		n.kind, n.text = kBool, fmt.Sprint(v)
 	case json.Number:
 		n.kind, n.text = kNumber, v.String()
+		p.src.bare = append(p.src.bare, span{off, off + len(n.text), true})
 	case string:
 		n.text = v
 	case json.Delim:
@@ -146,7 +145,24 @@ func jsonStrings(data []byte) []span {
 				i++
 			}
 		}
-		out = append(out, span{from, min(i, len(data))})
+		out = append(out, span{from: from, to: min(i, len(data))})
 	}
 	return out
+}
+
+// withoutCharacter takes the character out of encoding/json's message, unless
+// it is JSON's own: it may be part of a secret without quotes.
+func withoutCharacter(msg string) string {
+	rest, ok := strings.CutPrefix(msg, "invalid character '")
+	if !ok {
+		return msg
+	}
+	char, rest, ok := strings.Cut(rest, "' ")
+	if !ok {
+		return msg
+	}
+	if strings.Contains(`"{}[]:,`, char) {
+		return "unexpected " + char + " " + rest
+	}
+	return "unexpected character " + rest
 }

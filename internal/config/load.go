@@ -224,6 +224,9 @@ func (f *File) lay(later *File, set map[string]Pos, src *source) {
 			old.Set(reflect.AppendSlice(old, now))
 			continue
 		case k.typ == tBool:
+			if old.Bool() && !now.Bool() {
+				delete(set, k.name) // the earlier file is where it comes from
+			}
 			old.SetBool(old.Bool() || now.Bool())
 			continue
 		case k.typ == tCommas:

@@ -163,7 +163,7 @@ telemetry { metrics_prefix = "1" }
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"pid_file": "2.json:2", "log_level": "1.hcl:3", "vault.address": "2.json:4", "vault.ca_cert": "default",
+		"pid_file": "2.json:2", "exit_after_auth": "1.hcl:5", "log_level": "1.hcl:3", "vault.address": "2.json:4", "vault.ca_cert": "default",
 		"template[0].contents": "1.hcl:9", "template[1].contents": "2.json:6", "auto_auth.sink[1].config.path": "default",
 		"template_config.exit_on_retry_failure": "1.hcl:10", "listener[1].address": "2.json:8",
 	} {

@@ -67,11 +67,11 @@ func (m *masker) step(i int) (int, *Problem) {
 			if eol < 0 {
 				eol = len(rest)
 			}
-			m.src.strings = append(m.src.strings, span{i + 1, i + eol})
+			m.src.strings = append(m.src.strings, span{from: i + 1, to: i + eol})
 			return 0, m.problem(i, "this string is never closed",
 				`end it with " on the same line; use a heredoc (<<EOF) for text of several lines`)
 		}
-		m.src.strings = append(m.src.strings, span{i + 1, end})
+		m.src.strings = append(m.src.strings, span{from: i + 1, to: end})
 		m.blank(i+1, end, '_')
 		return end + 1, nil
 	case bytes.HasPrefix(rest, []byte("<<")):
@@ -146,7 +146,7 @@ func (m *masker) heredoc(i int) (int, *Problem) {
 		}
 		if string(bytes.Trim(line, " \t\r\v\f")) == mark && !hasTrailingBlank(line) {
 			end := at + len(bytes.TrimRight(line, "\r"))
-			m.src.strings = append(m.src.strings, span{i + body, end - len(mark)})
+			m.src.strings = append(m.src.strings, span{from: i + body, to: end - len(mark)})
 			m.blank(i, end, '_')
 			m.out[i], m.out[end-1] = '"', '"'
 			return end, nil

@@ -43,6 +43,8 @@ func TestProblems_name_line_column_and_key(t *testing.T) {
 		{"after an interpolation", "", "pid_file = \"${a\nb}\" oops = 1", "2:5: oops: unknown key", ""},
 		{"second element of a list of objects", "", "template = [{\n contents = \"x\"\n destination = \"y\"\n}, {\n contnts = \"x\"\n destination = \"y\"\n}]", "5:2: template[1].contnts: unknown key", `"contents"`},
 		{"a key of another block", "", "vault {\n destination = \"x\"\n}", "2:2: vault.destination: unknown key", "belongs to template"},
+		{"a method's key outside of config", "", "auto_auth { method \"x\" {\n role = \"x\"\n} }", "2:2: auto_auth.method.role: unknown key", "config { ... }"},
+		{"a sink's key outside of config", "", "auto_auth { method \"x\" { }\nsink \"file\" {\n path = \"x\"\n} }", "3:2: auto_auth.sink[0].path: unknown key", "config { ... }"},
 		{"set twice", "", "pid_file = \"a\"\npid_file = \"b\"", "2:1: pid_file: is set twice; each key can be set once", allowDuplicates},
 		{"set twice in config", "", "auto_auth { method \"x\" { config = {\n a = 1\n a = 2 } } }", "3:2: auto_auth.method.config.a: is set twice; each key can be set once", ""},
 		{"wrong kind", "", "exit_after_auth =\n  [1]", "2:3: exit_after_auth: must be true or false, not a list", ""},
@@ -68,8 +70,8 @@ func TestProblems_name_line_column_and_key(t *testing.T) {
 		{"only the environment", "", "vault {\n client_timeout = 3\n}", "2:2: vault.client_timeout: cannot be set in a file", "VAULT_CLIENT_TIMEOUT"},
 		// Syntax of HCL.
 		{"no value", "", "vault {\n address =\n}", "3:1: expected a value, found \"}\"", ""},
-		{"bare word", "", "vault {\n address = localhost\n}", "2:12: expected a value, found the word localhost", `"localhost"`},
-		{"function", "", "pid_file = file(\"x\")", "1:12: expected a value, found the word file", ""},
+		{"bare word", "", "vault {\n address = localhost\n}", "2:12: expected a value, found a word without quotes", `double quotes`},
+		{"function", "", "pid_file = file(\"x\")", "1:12: expected a value, found a word without quotes", ""},
 		{"single quotes", "", "pid_file = 'x'", "1:12: expected a value, found a single quote", "double quotes"},
 		{"open block", "", "vault {\n address = \"x\"\n", "1:7: this block is never closed", "}"},
 		{"open list", "", "a = [1,\n 2\n", "1:5: this list is never closed", "]"},
@@ -90,7 +92,7 @@ func TestProblems_name_line_column_and_key(t *testing.T) {
 		{"JSON wrong kind", "a.json", "{\n \"exit_after_auth\" :  []}", "2:23: exit_after_auth: must be true or false, not a list", ""},
 		{"JSON twice", "a.json", "{\n \"pid_file\": \"a\",\n \"pid_file\": \"b\"}", "3:2: pid_file: is set twice; each key can be set once", ""},
 		{"JSON decimal mode", "a.json", `{"template":{"contents":"x","destination":"y","perms":640}}`, "1:55: template[0].perms: is no file mode: decimal 640 is octal 01200", `"0640"`},
-		{"JSON comma missing", "a.json", "{\n \"a\": 1\n \"b\": 2}", "3:2: not JSON: unexpected '\"' after object key:value pair", ""},
+		{"JSON comma missing", "a.json", "{\n \"a\": 1\n \"b\": 2}", "3:2: not JSON: unexpected \" after object key:value pair", ""},
 		{"JSON ends early", "a.json", "{\"vault\": {\n", "2:1: the file ends in the middle of the configuration", ""},
 		{"JSON twice over", "a.json", "{}\n {}", "2:2: something follows the end of the configuration", ""},
 		{"JSON list", "a.json", "[]", "1:1: the top of a configuration must be an object", ""},
@@ -135,10 +137,10 @@ func TestProblems_of_all_files_come_together_in_order(t *testing.T) {
     | 	^
   hint: did you mean "address"?
 DIR/a.hcl:4:1: foo: unknown key
-  4 | foo = 1
+  4 | foo = *
     | ^
 DIR/b.json:1:2: bar: unknown key
-  1 | {"bar": 1}
+  1 | {"bar": *}
     |  ^
 DIR/c.hcl:1:5: this string is never closed
   1 | x = "
@@ -166,6 +168,13 @@ func TestProblems_show_a_window_of_a_long_line(t *testing.T) {
 	}
 }
 
+func TestProblems_do_not_steer_the_terminal(t *testing.T) {
+	ps := problems(t, "a.hcl", "# \x1b[2J\n\"oo\\u001bps\" = 1 # \x1b]0;x\x07")
+	if s := ps.Error() + ps[0].Error(); strings.ContainsAny(s, "\x1b\x07") {
+		t.Errorf("%q", s)
+	}
+}
+
 func TestProblems_show_no_secret(t *testing.T) {
 	const secret = "hunter2-canary"
 	for name, text := range map[string]string{
@@ -188,6 +197,17 @@ func TestProblems_show_no_secret(t *testing.T) {
 		"two on a line":  `role = "a" password = "` + secret + `"`,
 		"colon":          `oops = { "a": "` + secret + `", b: "` + secret + `" } }`,
 		"wrong mode":     `template { contents = "` + secret + `" perms = "z" }`,
+		"bare word":      `aad = ` + secret,
+		"bare, no space": `aad=` + secret + ` x`,
+		"bare in config": `auto_auth { method "x" { config = { password = ` + secret + ` } } }`,
+		"bare in a list": `exec { command = ["x", ` + secret + `] }`,
+		"single quotes":  `aad = '` + secret + `'`,
+		"at sign":        `aad = @` + secret,
+		"JSON bare":      `{"aad": ` + secret + `, "b": 1}`,
+		"JSON bare end":  `{"aad": 5` + secret + `}`,
+		"JSON bare true": `{"aad": true` + secret + `}`,
+		"JSON tru":       `{"aad": tr` + secret + `}`,
+		"JSON single":    `{"aad": '` + secret + `'}`,
 		"word for value": `aad = "` + secret + `" b = word`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -202,6 +222,20 @@ func TestProblems_show_no_secret(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestProblems_show_no_number_that_could_be_a_secret(t *testing.T) {
+	for _, text := range []string{
+		`auto_auth { method "x" { config = { pin = 987654 } oops = 1 } }`, `pin = 987654`, `pin = [987654]`, `pin = -987654 x = `,
+		`{"auto_auth": {"method": {"type": "x", "oops": 1, "config": {"pin": 987654}}}}`, `{"pin": 987654 "x"}`,
+	} {
+		if s := problems(t, "a.hcl", text).Error(); strings.Contains(s, "987654") {
+			t.Errorf("%s", s)
+		}
+	}
+	if s := problems(t, "a.hcl", `vault { retry { num_retries = 987654 oops = 1 } }`).Error(); !strings.Contains(s, "987654") {
+		t.Errorf("hides a number that is none:\n%s", s)
 	}
 }
 

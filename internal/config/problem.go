@@ -51,7 +51,7 @@ func (p *Problem) heading() string {
 		parts = append(parts, at)
 	}
 	if p.Key != "" {
-		parts = append(parts, p.Key)
+		parts = append(parts, strings.Map(printable, p.Key))
 	}
 	return strings.Join(append(parts, p.Text), ": ")
 }

@@ -9,6 +9,8 @@ type stanza struct {
 	label string
 	doc   string
 	keys  []key
+	// stray is the hint for a key that is not one of these.
+	stray string
 	// after fills in what depends on several keys, once all are read.
 	after func(d *decoder, b *body)
 }
@@ -157,7 +159,8 @@ var sinksStanza = stanza{
 
 var methodStanza = stanza{
 	name: "method", label: "type",
-	doc: "The auth method. What its config may hold depends on its type.",
+	doc:   "The auth method. What its config may hold depends on its type.",
+	stray: "the method's own keys stand in its config block: config { ... }",
 	keys: []key{
 		{name: "type", typ: tString, required: true, doc: "The method's name; a label on the block does the same.", at: func(t any) any { return &t.(*Method).Type }},
 		{name: "mount_path", typ: tString, def: "auth/TYPE", doc: "Where the method is mounted, with auth/.", at: func(t any) any { return &t.(*Method).MountPath }},
@@ -173,7 +176,8 @@ var methodStanza = stanza{
 
 var sinkStanza = stanza{
 	name: "sink", label: "type",
-	doc: "One place for the token. What its config may hold depends on its type.",
+	doc:   "One place for the token. What its config may hold depends on its type.",
+	stray: "the sink's own keys stand in its config block: config { ... }",
 	keys: []key{
 		{name: "type", typ: tString, required: true, doc: "file or stdout; a label on the block does the same.", at: func(t any) any { return &t.(*Sink).Type }},
 		{name: "wrap_ttl", typ: tDur, def: "0", doc: "Write a response-wrapped token that lives this long.", at: func(t any) any { return &t.(*Sink).WrapTTL }},

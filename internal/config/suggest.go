@@ -8,16 +8,13 @@ import (
 	"github.com/agext/levenshtein"
 )
 
-// suggest is the hint for an unknown key: the known one it resembles, or the
-// place where a key of that name is known.
-func suggest(key, where string, known []string) string {
-	if hint := closest(key, known); hint != "" {
-		return hint
+// elsewhere is the hint for a key that another block knows, or "".
+func elsewhere(key, where string) string {
+	homes := homesOf(key)
+	if len(homes) == 0 {
+		return ""
 	}
-	if homes := homesOf(key); len(homes) > 0 {
-		return fmt.Sprintf("it is not %s; it belongs to %s", where, strings.Join(homes, " or "))
-	}
-	return ""
+	return fmt.Sprintf("it is not %s; it belongs to %s", where, strings.Join(homes, " or "))
 }
 
 // closest is "did you mean ...?", or "" when nothing is close.

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -73,6 +74,9 @@ type source struct {
 	json bool
 	// strings are the spans of all quoted strings and heredocs, in order.
 	strings []span
+	// bare are the spans of numbers, and of what stands where a value was
+	// expected, in order: a secret may have been left without its quotes.
+	bare []span
 
 	once   sync.Once
 	starts []int // offset of each line
@@ -118,8 +122,36 @@ func (s *source) runesBefore(off int) int {
 	return n
 }
 
-// span is a half-open range of bytes.
-type span struct{ from, to int }
+// span is a half-open range of bytes: the inside of a string, or something bare.
+type span struct {
+	from, to int
+	bare     bool
+}
+
+// hideRest notes what stands from off to the end of its line as a bare value.
+func (s *source) hideRest(off int) {
+	to := len(s.data)
+	if i := bytes.IndexByte(s.data[off:], '\n'); i >= 0 {
+		to = off + i
+	}
+	s.bare = append(s.bare, span{off, to, true})
+}
+
+// spans are those that reach into a range, in order.
+func (s *source) spans(from, to int) []span {
+	var out []span
+	for _, list := range [][]span{s.strings, s.bare} {
+		first := sort.Search(len(list), func(i int) bool { return list[i].to > from })
+		for _, sp := range list[first:] {
+			if sp.from >= to {
+				break
+			}
+			out = append(out, sp)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].from < out[j].from })
+	return out
+}
 
 func (s *source) lineOf(off int) int {
 	s.once.Do(s.index)
@@ -158,53 +190,49 @@ func (s *source) hiddenLine(line int) string {
 	if line+1 < len(s.starts) {
 		to = s.starts[line+1]
 	}
-	text := bytes.Clone(s.data[from:to])
-	first := sort.Search(len(s.strings), func(i int) bool { return s.strings[i].to > from })
-	for _, sp := range s.strings[first:] {
-		if sp.from >= to {
-			break
-		}
-		if s.showable(sp) {
+	var out []byte
+	at := from
+	for _, sp := range s.spans(from, to) {
+		if sp.to <= at || s.showable(sp) {
 			continue
 		}
-		for i := max(sp.from, from); i < min(sp.to, to); i++ {
-			if c := text[i-from]; c != '\n' && c != '\r' && c < utf8.RuneSelf {
-				text[i-from] = '*'
-			} else if c >= utf8.RuneSelf {
-				text[i-from] = hiddenByte(c)
+		start, end := max(sp.from, at), min(sp.to, to)
+		out = append(out, s.data[at:start]...)
+		for _, c := range s.data[start:end] {
+			if c != '\n' && c != '\r' && utf8.RuneStart(c) {
+				out = append(out, '*')
 			}
 		}
+		at = end
 	}
-	text = bytes.TrimRight(text, "\r\n")
+	out = append(out, s.data[at:to]...)
 	if line == 0 {
-		text = bytes.TrimPrefix(text, bom)
+		out = bytes.TrimPrefix(out, bom)
 	}
-	return strings.ToValidUTF8(string(bytes.ReplaceAll(text, []byte{0}, nil)), "\uFFFD")
+	return strings.Map(printable, string(bytes.TrimRight(out, "\r\n")))
 }
 
-// hiddenByte hides one byte of a longer character: the first becomes a star,
-// the others go, so that columns stay right.
-func hiddenByte(c byte) byte {
-	if utf8.RuneStart(c) {
-		return '*'
+// printable keeps a message from steering a terminal.
+func printable(r rune) rune {
+	if r != '\t' && !unicode.IsPrint(r) {
+		return utf8.RuneError
 	}
-	return 0
+	return r
 }
 
 // showable says whether a message may show a string: it is a key or a label,
 // or the value of a key that is known to hold no secret.
 func (s *source) showable(sp span) bool {
-	before := bytes.TrimRight(s.data[:sp.from-min(sp.from, 1)], " \t\r\n")
+	before := s.data[:sp.from]
+	if !sp.bare {
+		before = bytes.TrimSuffix(before, []byte{'"'})
+	}
+	before = bytes.TrimRight(before, " \t\r\n")
 	if len(before) == 0 {
 		return true
 	}
-	switch before[len(before)-1] {
-	case '=', ':':
-	case '[', ',':
-		// An element of a list, or a key after a comma.
-		return isKeyHere(s.data[sp.to:])
-	default:
-		return isKeyHere(s.data[sp.to:])
+	if c := before[len(before)-1]; c != '=' && c != ':' {
+		return !sp.bare && isKeyHere(s.data[sp.to:])
 	}
 	if bytes.IndexByte(s.data[sp.from:sp.to], '@') >= 0 {
 		return false // a URL may hold a password
