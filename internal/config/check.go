@@ -318,7 +318,7 @@ func (c *checker) once() {
 	const unused = "is not used by a one-shot"
 	f := c.f
 	if f.Exec != nil {
-		c.problem("exec", "a one-shot starts no process", "run latchkey agent without exit_after_auth, or latchkey exec")
+		c.problem("exec", "a one-shot starts no process", "it belongs to an agent that stays; leave exec out, or exit_after_auth")
 	}
 	for i := range f.EnvTemplates {
 		if f.Exec == nil {
@@ -334,7 +334,7 @@ func (c *checker) once() {
 		}
 	}
 	for _, key := range []string{"cache", "api_proxy", "telemetry", "template_config.static_secret_render_interval",
-		"template_config.lease_renewal_threshold", "auto_auth.enable_reauth_on_new_credentials"} {
+		"auto_auth.enable_reauth_on_new_credentials"} {
 		if f.where != nil {
 			if _, ok := f.where.set[key]; ok {
 				c.warn(key, unused, "")
