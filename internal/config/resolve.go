@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -160,6 +161,7 @@ func (r *resolver) settle() {
 	f.Listeners = slices.Clone(f.Listeners)
 	for i := range f.Listeners {
 		if f.Listeners[i].Type == "tcp" {
+			f.Listeners[i].Address = cmp.Or(f.Listeners[i].Address, "127.0.0.1:8200")
 			f.Listeners[i].Address = normalAddress(f.Listeners[i].Address)
 		}
 	}

@@ -247,8 +247,8 @@ func TestAddresses_of_IPv6_are_written_as_RFC_5952_has_them(t *testing.T) {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
-	f, _, err := load(t, "a.hcl", `vault { address = "https://[2001:0db8::0001]:8200" } listener "tcp" { address = "[0:0::1]:8100" }`).Resolve(nil, nil)
-	if err != nil || f.Vault.Address != "https://[2001:db8::1]:8200" || f.Listeners[0].Address != "[::1]:8100" {
+	f, _, err := load(t, "a.hcl", `vault { address = "https://[2001:0db8::0001]:8200" } listener "tcp" { address = "[0:0::1]:8100" } listener "tcp" { }`).Resolve(nil, nil)
+	if err != nil || f.Vault.Address != "https://[2001:db8::1]:8200" || f.Listeners[0].Address != "[::1]:8100" || f.Listeners[1].Address != "127.0.0.1:8200" {
 		t.Errorf("%+v %v", f, err)
 	}
 }
