@@ -51,6 +51,11 @@ func (s *setup) once(ctx context.Context, g given) error {
 		return err
 	}
 	defer parts.Session.Close()
+	remove, err := s.pidFile()
+	if err != nil {
+		return err
+	}
+	defer remove()
 	ctx, cancel := deadline(ctx, limit)
 	defer cancel()
 	report, err := oneshot.Run(ctx, oneshot.Job{

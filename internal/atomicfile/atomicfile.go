@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -49,6 +48,25 @@ var ErrNotRegular = errors.New("not a regular file")
 // what a write costs. A symbolic link at path is followed, so that the file it
 // names is replaced and not the link.
 func Write(path string, data []byte, o Options) (changed bool, err error) {
+	changed, err = replace(path, data, o)
+	return changed, named(err, path)
+}
+
+// named has an error speak of the file that was asked for and not of the
+// temporary one.
+func named(err error, path string) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return &fs.PathError{Op: "write", Path: path, Err: pe.Err}
+	}
+	var le *os.LinkError
+	if errors.As(err, &le) {
+		return &fs.PathError{Op: "write", Path: path, Err: le.Err}
+	}
+	return err
+}
+
+func replace(path string, data []byte, o Options) (changed bool, err error) {
 	target, old, err := resolve(path)
 	if err != nil {
 		return false, err
@@ -90,7 +108,9 @@ func Write(path string, data []byte, o Options) (changed bool, err error) {
 // behind: it creates the temporary file with owner and mode, and removes it.
 // Without MakeDirs a missing parent is an error; with it, the nearest parent
 // that exists must be writable.
-func Check(path string, o Options) error {
+func Check(path string, o Options) error { return named(check(path, o), path) }
+
+func check(path string, o Options) error {
 	target, old, err := resolve(path)
 	if err != nil {
 		return err
@@ -208,8 +228,5 @@ func backup(target string) error {
 	if err := os.Remove(bak); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Link(target, bak); err != nil {
-		return fmt.Errorf("keep backup: %w", err)
-	}
-	return nil
+	return os.Link(target, bak)
 }
