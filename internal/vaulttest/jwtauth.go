@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -109,34 +110,62 @@ func (j *jwtAuth) login(r *request) (*response, error) {
 	return r.login(role.token, user, r.displayName(user), meta)
 }
 
-// leeway is how much later a token may still be used, or earlier.
-const leeway = 150 * time.Second
+// skew is how far the clocks may differ; leeway is how long a token is good
+// for whose claims do not say both its beginning and its end.
+const (
+	skew   = 60 * time.Second
+	leeway = 150 * time.Second
+)
 
 func (j *jwtAuth) check(role *jwtRole, claims Map, now time.Time) error {
-	at := func(name string) (time.Time, bool) {
-		n, ok := claims[name].(json.Number)
-		if !ok {
-			return time.Time{}, false
-		}
-		f, _ := n.Float64()
-		return time.Unix(int64(f), 0), true
-	}
-	if role.subject != "" && claims["sub"] != role.subject {
-		return fmt.Errorf("invalid subject (sub) claim")
-	}
-	if j.issuer != "" && claims["iss"] != j.issuer {
-		return fmt.Errorf("invalid issuer (iss) claim")
-	}
-	if len(role.audiences) > 0 && !overlap(role.audiences, audiences(claims["aud"])) {
-		return fmt.Errorf("invalid audience (aud) claim: audience claim does not match any expected audience")
-	}
-	if t, ok := at("nbf"); ok && now.Add(leeway).Before(t) {
-		return fmt.Errorf("invalid not before (nbf) claim: token not yet valid")
-	}
-	if t, ok := at("exp"); ok && now.Add(-leeway).After(t) {
-		return fmt.Errorf("invalid expiration time (exp) claim: token is expired")
+	from, until, err := lifetime(claims)
+	switch {
+	case err != nil:
+		return err
+	case role.subject != "" && claims["sub"] != role.subject:
+		return errors.New("invalid subject (sub) claim")
+	case j.issuer != "" && claims["iss"] != j.issuer:
+		return errors.New("invalid issuer (iss) claim")
+	case len(role.audiences) > 0 && !overlap(role.audiences, audiences(claims["aud"])):
+		return errors.New("invalid audience (aud) claim: audience claim does not match any expected audience")
+	case now.Add(skew).Before(from):
+		return errors.New("invalid not before (nbf) claim: token not yet valid")
+	case now.Add(-skew).After(until):
+		return errors.New("invalid expiration time (exp) claim: token is expired")
 	}
 	return nil
+}
+
+// lifetime is when a token is good, as the server completes it: one that says
+// only when it ends is good for the last moments before, not from now on.
+func lifetime(claims Map) (from, until time.Time, err error) {
+	at := func(name string) time.Time {
+		n, isNumber := claims[name].(json.Number)
+		if !isNumber {
+			return time.Time{}
+		}
+		f, _ := n.Float64()
+		return time.Unix(int64(f), 0)
+	}
+	iat, nbf, exp := at("iat"), at("nbf"), at("exp")
+	from, until = nbf, exp
+	if iat.IsZero() && nbf.IsZero() && exp.IsZero() {
+		return from, until, errors.New("no issued at (iat), not before (nbf), or expiration time (exp) claims in token")
+	}
+	if exp.IsZero() {
+		until = iat
+		if nbf.After(iat) {
+			until = nbf
+		}
+		until = until.Add(leeway)
+	}
+	if nbf.IsZero() {
+		from = iat
+		if iat.IsZero() {
+			from = until.Add(-leeway)
+		}
+	}
+	return from, until, nil
 }
 
 func audiences(v any) []string {
@@ -161,7 +190,7 @@ func overlap(a, b []string) bool {
 func verify(jwt string, keys []crypto.PublicKey) (Map, error) {
 	parts := strings.Split(jwt, ".")
 	if len(parts) != 3 {
-		return nil, fmt.Errorf("error verifying token signature: go-jose/go-jose: compact JWS format must have three parts")
+		return nil, errors.New("error verifying token signature: go-jose/go-jose: compact JWS format must have three parts")
 	}
 	sig, err := base64.RawURLEncoding.DecodeString(parts[2])
 	if err != nil {
@@ -169,14 +198,14 @@ func verify(jwt string, keys []crypto.PublicKey) (Map, error) {
 	}
 	sum := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
 	if !slices.ContainsFunc(keys, func(k crypto.PublicKey) bool { return signed(k, sum[:], sig) }) {
-		return nil, fmt.Errorf("error verifying token signature: no known key successfully validated the token signature")
+		return nil, errors.New("error verifying token signature: no known key successfully validated the token signature")
 	}
 	claims, err := unverified(jwt)
 	if err != nil {
 		return nil, err
 	}
 	if v, there := claims["aud"]; there && v == nil {
-		return nil, fmt.Errorf("go-jose/go-jose/jwt: expected string or array value to unmarshal to Audience")
+		return nil, errors.New("go-jose/go-jose/jwt: expected string or array value to unmarshal to Audience")
 	}
 	return claims, nil
 }
@@ -185,7 +214,7 @@ func verify(jwt string, keys []crypto.PublicKey) (Map, error) {
 func unverified(jwt string) (Map, error) {
 	parts := strings.Split(jwt, ".")
 	if len(parts) != 3 {
-		return nil, fmt.Errorf("not a JWT")
+		return nil, errors.New("not a JWT")
 	}
 	data, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {

@@ -34,8 +34,8 @@ func (m Match) is(r *Request) bool {
 	return m.Path == "" || m.Path == r.Path
 }
 
-// Rudeness is one way to misbehave. Exactly one of Status, Half, Drop, Hang
-// and Raw is set; Delay goes with any of them or stands alone.
+// Rudeness is one way to misbehave. At most one of Status, Half, Drop, Hang
+// and Raw is set; Delay and Do go with any of them or stand alone.
 type Rudeness struct {
 	// Skip lets this many matching requests pass first; then Times of them
 	// are treated rudely, 0 for all.
@@ -58,6 +58,9 @@ type Rudeness struct {
 
 	// Delay waits before anything else, or until the client goes away.
 	Delay time.Duration
+	// Do is called before anything else, such as to seal the server in the
+	// middle of a client's run.
+	Do func()
 }
 
 type rule struct {
@@ -97,6 +100,9 @@ func (f *Front) Rude(m Match, r Rudeness) (stop func()) {
 }
 
 func (r Rudeness) serve(w http.ResponseWriter, req *http.Request, f *Front) {
+	if r.Do != nil {
+		r.Do()
+	}
 	if r.Delay > 0 && !f.pause(req, r.Delay) {
 		return
 	}

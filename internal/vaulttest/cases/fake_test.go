@@ -9,7 +9,7 @@ import (
 
 func TestTheFakeAnswersAsTheRealServerDid(t *testing.T) {
 	s := vaulttest.New(t)
-	RunScripts(t, func(tb vaulttest.TB) *vaulttest.Admin { return s.Admin(tb) }, "")
+	RunScripts(t, func(tb vaulttest.TB) *vaulttest.Admin { return vaulttest.NewAdmin(tb, s.Addr(), s.RootToken, nil, nil) }, "")
 }
 
 func TestTheFakeAnswersOverTLSAsTheRealServerDid(t *testing.T) {

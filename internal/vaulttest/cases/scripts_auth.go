@@ -114,6 +114,26 @@ func jwtScript(s *Script) {
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": claims(m{"iss": "other"})})
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": claims(m{"sub": "other"})})
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": claims(m{"project": nil})})
+		s.Note("times: a little late, later, much later; early; only exp, only iat, only nbf, none")
+		only := func(claims m) string {
+			claims["iss"], claims["aud"], claims["sub"] = "me", "vault", "job"
+			jwt := signer.Sign(s.tb, claims)
+			s.Name(jwt, "<jwt>")
+			return jwt
+		}
+		for _, c := range []m{
+			{"exp": now - 30, "nbf": now - 900}, {"exp": now - 100, "nbf": now - 900}, {"exp": now - 170, "nbf": now - 900}, {"exp": now - 300, "nbf": now - 900},
+			{"exp": now + 900, "nbf": now + 30}, {"exp": now + 900, "nbf": now + 100}, {"exp": now + 900, "nbf": now + 300},
+			{"exp": now + 900}, {"exp": now + 100}, {"iat": now - 10}, {"nbf": now - 10}, {"iat": now - 900}, {},
+		} {
+			ans := s.As("").Do("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": only(c)})
+			for k, v := range c {
+				if at, ok := v.(int64); ok {
+					c[k] = at - now
+				}
+			}
+			s.Note("%v: %d %v", c, ans.Status, ans.Errors())
+		}
 		other := vaulttest.NewSigner(s.tb, alg).Sign(s.tb, m{"iss": "me", "aud": "vault", "sub": "job", "exp": now + 600})
 		s.Name(other, "<jwt of another>")
 		s.Anon("PUT", "auth/"+mount+"/login", m{"role": "r", "jwt": other})
