@@ -137,7 +137,7 @@ func latchkey(ctx context.Context, dir string) (string, error) {
 	}
 	fmt.Println("   go build ./cmd/latchkey (the first time this takes a minute or two)")
 	bin := filepath.Join(dir, "latchkey")
-	build := exec.CommandContext(ctx, "go", "build", "-o", bin, "latchkey/cmd/latchkey")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "timberjack_nozstd", "-o", bin, "latchkey/cmd/latchkey")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("build latchkey (run this inside its source tree, or name a binary with -latchkey): %w", err)
