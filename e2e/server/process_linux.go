@@ -6,6 +6,9 @@ import (
 	"syscall"
 )
 
+// diesWithParent says whether start can keep its promise.
+const diesWithParent = true
+
 // start runs cmd so that the kernel kills it when this process dies, whatever
 // of. The kernel watches the thread that started it, so that thread is kept
 // until the process has ended; wait is closed then.

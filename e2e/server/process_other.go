@@ -4,6 +4,9 @@ package server
 
 import "os/exec"
 
+// diesWithParent says whether the kernel ends a child with its parent.
+const diesWithParent = false
+
 // start runs cmd; wait is closed when it has ended. Only Linux lets a child
 // die with its parent, so elsewhere a killed test run may leave a server.
 func start(cmd *exec.Cmd) (wait <-chan struct{}, err error) {
