@@ -61,24 +61,46 @@ func (r *Reader) Leases() []cred.Lease {
 
 // ReadAll answers the requests in their order and waits for all of them.
 func (r *Reader) ReadAll(ctx context.Context, reqs []cred.Request) []cred.Result {
+	out := make([]cred.Result, len(reqs))
+	r.ReadEach(ctx, reqs, func(i int, res cred.Result) { out[i] = res })
+	return out
+}
+
+// ReadEach is ReadAll that hands over each answer as it arrives: each is called
+// once for every request, with its index, and never twice at a time.
+func (r *Reader) ReadEach(ctx context.Context, reqs []cred.Request, each func(i int, res cred.Result)) {
 	todo := r.unknown(reqs)
+	at := make(map[string][]int, len(reqs))
+	for i, req := range reqs {
+		key := req.Key()
+		at[key] = append(at[key], i)
+		if _, ask := todo[key]; !ask {
+			each(i, r.recall(key))
+		}
+	}
 	r.learnMounts(ctx, todo)
+	var turn sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(r.o.Parallel)
 	for key, req := range todo {
 		g.Go(func() error {
-			r.remember(key, r.fetch(ctx, req))
+			res := r.fetch(ctx, req)
+			r.remember(key, res)
+			turn.Lock()
+			defer turn.Unlock()
+			for _, i := range at[key] {
+				each(i, res)
+			}
 			return nil
 		})
 	}
 	_ = g.Wait()
-	out := make([]cred.Result, len(reqs))
+}
+
+func (r *Reader) recall(key string) cred.Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, req := range reqs {
-		out[i] = r.known[req.Key()]
-	}
-	return out
+	return r.known[key]
 }
 
 // unknown returns the requests that have no answer yet, each once.

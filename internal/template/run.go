@@ -115,7 +115,9 @@ func (u *run) fetch(ctx context.Context, jobs []*job) {
 		}
 	}
 	var wg sync.WaitGroup
-	if len(reqs) > 0 {
+	if s, ok := u.reader.(Streamer); ok && len(deps) == 0 {
+		jobs = u.stream(ctx, s, reqs, jobs)
+	} else {
 		wg.Go(func() { u.readAll(ctx, reqs) })
 	}
 	failed := u.remote.fetchAll(ctx, deps, u.brain)
@@ -126,14 +128,25 @@ func (u *run) fetch(ctx context.Context, jobs []*job) {
 }
 
 func (u *run) readAll(ctx context.Context, reqs []Request) {
+	if len(reqs) == 0 {
+		return
+	}
 	results := u.reader.ReadAll(ctx, reqs)
 	for i, req := range reqs {
-		res := Result{Err: errors.New("no answer")}
-		if i < len(results) && (results[i].Secret != nil || results[i].Err != nil) {
+		var res Result
+		if i < len(results) {
 			res = results[i]
 		}
-		u.answers[req.Key()] = res
+		u.answers[req.Key()] = answered(res)
 	}
+}
+
+// answered makes an error of an answer that is none.
+func answered(res Result) Result {
+	if res.Secret == nil && res.Err == nil {
+		res.Err = errors.New("no answer")
+	}
+	return res
 }
 
 // settle fails the job whose wishes were not granted.

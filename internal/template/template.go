@@ -68,6 +68,14 @@ type Reader interface {
 	ReadAll(ctx context.Context, reqs []Request) []Result
 }
 
+// Streamer is implemented by a Reader that can hand over each answer as it
+// arrives, so that a template is written while others still wait for theirs.
+// each is called once for every request, with its index, never twice at a time;
+// ReadEach returns after the last call.
+type Streamer interface {
+	ReadEach(ctx context.Context, reqs []Request, each func(i int, res Result))
+}
+
 // Runner runs the command of a template; internal/child satisfies it.
 type Runner interface {
 	Run(ctx context.Context, c Command) error

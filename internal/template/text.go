@@ -18,8 +18,10 @@ type text struct {
 	calls map[string]string
 	// fields are the names after a dot anywhere, "Key" for .Key or $x.Key.
 	fields map[string]bool
-	// targets are the paths that writeToFile is given as plain strings.
+	// targets are the paths that writeToFile is given as plain strings, sides
+	// is whether it is called at all.
 	targets []string
+	sides   bool
 	// pkiCerts counts the places that call pkiCert.
 	pkiCerts int
 	// library is whether the text needs a function of consul-template.
@@ -57,8 +59,11 @@ func (t *text) note(tree *parse.Tree, n parse.Node) {
 		if _, ok := t.calls[n.Ident]; !ok {
 			t.calls[n.Ident] = lineOf(tree, n)
 		}
-		if n.Ident == "pkiCert" {
+		switch n.Ident {
+		case "pkiCert":
 			t.pkiCerts++
+		case "writeToFile":
+			t.sides = true
 		}
 	case *parse.FieldNode:
 		for _, f := range n.Ident {
