@@ -67,6 +67,8 @@ func recordTo() string {
 
 func TestARealVaultAnswersAsRecorded(t *testing.T) {
 	s := get(t, dev)
+	health := vaulttest.NewAdmin(t, s.Addr, "", nil, nil).OK("GET", "sys/health", nil)
+	t.Logf("the server is version %s; the transcripts are of %s", health.Str("version"), cases.Recorded)
 	cases.RunScripts(t, func(tb vaulttest.TB) *vaulttest.Admin {
 		return vaulttest.NewAdmin(tb, s.Addr, s.RootToken, nil, nil)
 	}, recordTo())

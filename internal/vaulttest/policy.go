@@ -196,14 +196,17 @@ func (r *request) backend() backend {
 	return r.mount.backend
 }
 
-// sudo reports whether a path needs that capability too.
+// sudoPaths need that capability too; those with a slash at their end are
+// prefixes.
+var sudoPaths = []string{
+	"auth/token/accessors/", "auth/token/revoke-orphan", "sys/auth/", "sys/leases/lookup/",
+	"sys/leases/revoke-force/", "sys/leases/revoke-prefix/", "sys/raw/", "sys/rotate", "sys/seal",
+}
+
 func sudo(path string) bool {
-	for _, p := range []string{"sys/auth", "sys/seal", "sys/rotate", "sys/raw", "auth/token/create-orphan", "auth/token/accessors", "sys/leases/lookup/", "sys/leases/revoke-prefix", "sys/leases/revoke-force"} {
-		if path == p || strings.HasPrefix(path, strings.TrimSuffix(p, "/")+"/") && p != "auth/token/create-orphan" {
-			return p != "sys/auth" || path != p
-		}
-	}
-	return false
+	return slices.ContainsFunc(sudoPaths, func(p string) bool {
+		return p == path || strings.HasSuffix(p, "/") && strings.HasPrefix(path, p)
+	})
 }
 
 // reaches reports whether a token may do anything below a mount.

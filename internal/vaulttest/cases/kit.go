@@ -54,6 +54,8 @@ type Kit struct {
 	Program string // the path of latchkey
 	Dir     string // where it runs
 	Site    *Site
+	// Speaks is set by a case whose stdout is meant to hold a secret.
+	Speaks bool
 
 	name string
 }
@@ -135,6 +137,7 @@ func (k *Kit) RunWith(env []string, args ...string) Result {
 	}
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
+	before := k.secrets()
 	start := time.Now()
 	err := cmd.Run()
 	r := Result{Stdout: out.String(), Stderr: errOut.String(), Took: time.Since(start)}
@@ -147,7 +150,7 @@ func (k *Kit) RunWith(env []string, args ...string) Result {
 	case err != nil:
 		k.Fatalf("not run: %v", err)
 	}
-	k.quiet(r)
+	k.quiet(before, r)
 	return r
 }
 
@@ -221,13 +224,21 @@ var named = map[string]bool{
 	"client_token": true, "token": true, "secret_id": true, "password": true, "jwt": true, "private_key": true,
 }
 
-// quiet fails the case when the run printed a secret that went over the wire.
-func (k *Kit) quiet(r Result) {
-	k.Helper()
-	if k.Site == nil || k.Site.Front == nil {
-		return
-	}
+// credentials are the files of a case that hold a secret and nothing else.
+var credentials = []string{"secret_id", "jwt", "sa-token", "password", "t", "token", "client.key"}
+
+// secrets are all that went over the wire, and what lies in files, by where
+// they were seen.
+func (k *Kit) secrets() map[string]string {
 	secrets := map[string]string{}
+	for _, name := range credentials {
+		if data, err := os.ReadFile(filepath.Join(k.Dir, name)); err == nil {
+			secrets[strings.TrimSpace(string(data))] = "file " + name
+		}
+	}
+	if k.Site == nil || k.Site.Front == nil {
+		return secrets
+	}
 	for _, req := range k.Site.Front.Requests() {
 		secrets[req.Header.Get("X-Vault-Token")] = "X-Vault-Token"
 		for _, body := range [][]byte{req.Body, req.Answer} {
@@ -237,9 +248,21 @@ func (k *Kit) quiet(r Result) {
 			}
 		}
 	}
-	for secret, what := range secrets {
-		if len(secret) >= 6 && strings.Contains(r.Stderr, secret) {
-			k.Errorf("stderr holds a %s:\n%s", what, r.Stderr)
+	return secrets
+}
+
+// quiet fails the case when the run printed a secret; what was there before
+// the run counts as well as what it made.
+func (k *Kit) quiet(before map[string]string, r Result) {
+	k.Helper()
+	printed := r.Stderr
+	if !k.Speaks {
+		printed += r.Stdout
+	}
+	maps.Copy(before, k.secrets())
+	for secret, what := range before {
+		if len(secret) >= 6 && strings.Contains(printed, secret) {
+			k.Errorf("the output holds the %s:\n%s", what, printed)
 		}
 	}
 }

@@ -9,24 +9,25 @@ import (
 )
 
 var _ = add(map[string]func(*Kit){
-	"approle as in the tutorial":                       approleTutorial,
-	"approle takes its secret id away after reading":   approleRemoves,
-	"approle with a role id alone":                     approleRoleIDOnly,
-	"approle with a wrapped secret id":                 approleWrapped,
-	"approle refuses a secret id wrapped elsewhere":    approleWrappedElsewhere,
-	"approle with a spent wrapping token":              approleSpent,
-	"approle with a wrong secret id ends at once":      approleDenied,
-	"approle with batch tokens":                        approleBatch,
-	"a method that is not enabled":                     methodNotEnabled,
-	"jwt with RS256 and ES256":                         jwtLogin,
-	"jwt that has expired":                             jwtExpired,
-	"kubernetes with a token review":                   kubernetesLogin,
-	"kubernetes refuses another account":               kubernetesDenied,
-	"userpass":                                         userpassLogin,
-	"cert over TLS":                                    certLogin,
-	"cert of another CA is refused":                    certDenied,
-	"a server whose certificate nobody vouches for":    unknownCA,
-	"token_file":                                       tokenFile,
+	"approle as in the tutorial":                     approleTutorial,
+	"approle takes its secret id away after reading": approleRemoves,
+	"approle with a role id alone":                   approleRoleIDOnly,
+	"approle with a wrapped secret id":               approleWrapped,
+	"approle refuses a secret id wrapped elsewhere":  approleWrappedElsewhere,
+	"approle with a spent wrapping token":            approleSpent,
+	"a failed login spends no credential twice":      spentOnce,
+	"approle with a wrong secret id ends at once":    approleDenied,
+	"approle with batch tokens":                      approleBatch,
+	"a method that is not enabled":                   methodNotEnabled,
+	"jwt with RS256 and ES256":                       jwtLogin,
+	"jwt that has expired":                           jwtExpired,
+	"kubernetes with a token review":                 kubernetesLogin,
+	"kubernetes refuses another account":             kubernetesDenied,
+	"userpass":                                       userpassLogin,
+	"cert over TLS":                                  certLogin,
+	"cert of another CA is refused":                  certDenied,
+	"a server whose certificate nobody vouches for":  unknownCA,
+	"token_file": tokenFile,
 	"token_file with a token that is no more":          tokenFileDead,
 	"a namespace goes along with every request":        namespaceHeader,
 	"a login answered without a token is a failure":    emptyLogin,
@@ -134,6 +135,33 @@ func approleSpent(k *Kit) {
 	k.Write("secret_id", wrapping)
 	k.Exits(3, k.Once(cfg, "-timeout=3s"))
 	k.Missing("token")
+}
+
+// spentOnce has the server fail after the credential was taken: the wrapping
+// token is spent and the file is gone, and yet the next try succeeds.
+func spentOnce(k *Kit) {
+	k.Shared()
+	where := fmt.Sprintf("secret_id_response_wrapping_path = %q", "auth/"+k.name+"/role/app/secret-id")
+	cfg := auto(k.approle(m{"token_policies": "default"}, where), fileSink)
+	k.Write("secret_id", k.Site.WrappedSecretID(k.name, "app", "5m"))
+	login := vaulttest.Match{Path: "auth/" + k.name + "/login"}
+	k.Site.Front.Rude(login, vaulttest.Rudeness{Status: 503, Times: 2})
+	k.Exits(0, k.Once(cfg))
+	k.goodToken("token")
+	k.Asked(3, "PUT", login.Path)
+	k.Asked(1, "PUT", "sys/wrapping/unwrap")
+
+	k.Shared()
+	k.name += "jwt"
+	signer := vaulttest.NewSigner(k.T, "ES256")
+	cfg = auto(k.jwtMethod(signer), fileSink)
+	k.Write("jwt", signer.Sign(k.T, m{"aud": "vault", "sub": "job", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}))
+	login.Path = "auth/" + k.name + "/login"
+	k.Site.Front.Rude(login, vaulttest.Rudeness{Drop: true, Times: 1})
+	k.Exits(0, k.Once(cfg))
+	k.goodToken("token")
+	k.Asked(2, "PUT", login.Path)
+	k.Missing("jwt")
 }
 
 func approleDenied(k *Kit) {

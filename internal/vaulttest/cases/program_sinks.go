@@ -209,6 +209,7 @@ func sinkSealedNoKey(k *Kit) {
 
 func sinkStdout(k *Kit) {
 	k.Shared()
+	k.Speaks = true
 	r := k.Exits(0, k.Once(k.plainLogin(fileSink, "sink \"stdout\" {}\n")))
 	if strings.TrimSpace(r.Stdout) != k.Read("token") {
 		k.Errorf("stdout is not the token but %q", r.Stdout)

@@ -114,6 +114,31 @@ func policy(s *Script) {
 	s.Using(tok, "GET", "nope/x", nil)
 	s.Using(tok, "GET", "sys/mounts", nil)
 	s.Using(tok, "GET", "auth/token/lookup-self", nil)
+	s.Note("what needs sudo too")
+	s.Policy("policy-admin", map[string][]string{"*": {"create", "read", "update", "delete", "list"}})
+	admin := s.NewToken(m{"policies": []string{"policy-admin"}})
+	s.Name(admin, "<admin>")
+	s.Using(admin, "POST", "sys/auth/policy-auth", m{"type": "approle"})
+	s.Using(admin, "GET", "sys/auth", nil)
+	s.Using(admin, "POST", "auth/token/create-orphan", m{"policies": []string{"policy-admin"}})
+	s.Using(admin, "PUT", "sys/leases/revoke-prefix/policy-kv", nil)
+	s.Using(admin, "POST", "auth/token/revoke-orphan", m{"token": "bad"})
+	s.Using(admin, "LIST", "auth/token/accessors", nil)
+	s.Using(admin, "POST", "sys/mounts/policy-other", m{"type": "kv"})
+	s.Using(admin, "DELETE", "sys/mounts/policy-other", nil)
+	s.Using(admin, "GET", "sys/mounts", nil)
+	s.Using(admin, "GET", "nope/x", nil)
+	s.Using(admin, "PUT", "sys/capabilities-self", m{"paths": []string{"sys/auth/x", "policy-kv/a"}})
+	s.Note("which of several patterns counts")
+	s.Policy("policy-order", map[string][]string{
+		"policy-kv/*": {"read"}, "policy-kv/a/*": {"list"}, "policy-kv/a/b": {"update"}, "policy-kv/+/b": {"delete"},
+		"policy-kv/+/*": {"create"}, "policy-kv/a/+": {"patch"}, "policy-kv/a*": {"sudo"}, "+/a/b/c": {"read"}, "+/+/x": {"read"},
+	})
+	order := s.NewToken(m{"policies": []string{"policy-order"}})
+	s.Using(order, "PUT", "sys/capabilities-self", m{"paths": []string{
+		"policy-kv/x", "policy-kv/a/b", "policy-kv/a/c", "policy-kv/a/c/d", "policy-kv/z/b", "policy-kv/z/c", "policy-kv/abc",
+		"policy-kv/a/b/c", "other/a/b/c", "other/a/x", "policy-kv", "policy-kv/",
+	}})
 	s.Root("PUT", "sys/policies/acl/policy-bad", m{"policy": "path {"})
 	s.Root("PUT", "sys/policies/acl/policy-bad", m{"policy": `path "x" { capabilities = ["fly"] }`})
 	s.Root("PUT", "sys/policies/acl/root", m{"policy": `path "x" { capabilities = ["read"] }`})

@@ -13,6 +13,9 @@ import (
 	"latchkey/internal/vaulttest"
 )
 
+// Recorded is the version of the server that gave the transcripts.
+const Recorded = "1.21.0"
+
 //go:embed testdata/scripts
 var transcripts embed.FS
 
