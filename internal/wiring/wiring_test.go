@@ -1,0 +1,243 @@
+package wiring
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/config"
+	"latchkey/internal/cred"
+	"latchkey/internal/template"
+	"latchkey/internal/vaulttest"
+)
+
+const approle = `
+auto_auth {
+  method "approle" {
+    METHOD
+    config = { role_id_file_path = "DIR/role_id", secret_id_file_path = "DIR/secret_id", remove_secret_id_file_after_reading = false }
+  }
+  sink "file" {
+    wrap_ttl = "5m"
+    config = { path = "DIR/token" }
+  }
+}
+template {
+  secret      = "secret/app"
+  destination = "DIR/app.json"
+}
+`
+
+// load reads a configuration as the program does.
+func load(t *testing.T, text string, env map[string]string) (*config.File, config.Origins) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "agent.hcl")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	loaded, err := config.Load([]string{path}, config.Options{Env: look})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, origins, err := loaded.Resolve(config.Flags{}, look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, origins
+}
+
+func options(origins config.Origins) Options {
+	return Options{
+		Method: func(name string) (auth.Constructor, error) {
+			if name != "approle" {
+				return nil, &config.Problem{Key: "auto_auth.method.type", Text: "unknown"}
+			}
+			return auth.AppRole, nil
+		},
+		Origins: origins, Log: slog.New(slog.DiscardHandler), Output: io.Discard, Version: "test",
+	}
+}
+
+// TestNamespaces holds what vault agent 1.21 was seen to send, for every
+// combination of the three places that may name a namespace.
+func TestNamespaces(t *testing.T) {
+	for _, c := range []struct{ stanza, method, env, login, read string }{
+		{"", "", "", "", ""},
+		{"", "", "env", "env/", "env/"},
+		{"vns", "", "", "vns/", "vns/"},
+		{"vns", "", "env", "env/", "env/"},
+		{"", "mns", "", "mns/", "mns/"},
+		{"", "mns", "env", "env/", "env/"},
+		{"vns", "mns", "", "mns/", "vns/"},
+		{"vns", "mns", "env", "env/", "env/"},
+	} {
+		t.Run(strings.Join([]string{c.stanza, c.method, c.env}, ","), func(t *testing.T) {
+			s := vaulttest.New(t)
+			dir := t.TempDir()
+			for _, name := range []string{"role_id", "secret_id"} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			text := strings.ReplaceAll(approle, "DIR", dir)
+			text = strings.Replace(text, "METHOD", namespace(c.method), 1) + "vault {\n" + namespace(c.stanza) + "\n}\n"
+			env := map[string]string{"VAULT_ADDR": s.Addr()}
+			if c.env != "" {
+				env["VAULT_NAMESPACE"] = c.env
+			}
+			f, origins := load(t, text, env)
+			p, err := Build(f, options(origins))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = p.Session.Login(t.Context())
+			_, _ = p.Client.Read(t.Context(), "secret/data/app", nil)
+			_ = p.Sinks[0].Write(t.Context(), cred.Token{Value: cred.Redact("tok")})
+			for _, want := range []struct{ path, namespace string }{
+				{"auth/approle/login", c.login}, {"sys/wrapping/wrap", c.login}, {"secret/data/app", c.read},
+			} {
+				seen := false
+				for _, r := range s.Requests() {
+					if r.Path != want.path {
+						continue
+					}
+					seen = true
+					if got := r.Header.Get("X-Vault-Namespace"); got != want.namespace {
+						t.Errorf("%s went to namespace %q, want %q", want.path, got, want.namespace)
+					}
+				}
+				if !seen {
+					t.Errorf("no request for %s", want.path)
+				}
+			}
+		})
+	}
+}
+
+func namespace(ns string) string {
+	if ns == "" {
+		return ""
+	}
+	return `namespace = "` + ns + `"`
+}
+
+func TestUserAgentNamesProgramAndSubsystem(t *testing.T) {
+	s := vaulttest.New(t)
+	dir := t.TempDir()
+	for _, name := range []string{"role_id", "secret_id"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, origins := load(t, strings.ReplaceAll(strings.Replace(approle, "METHOD", "", 1), "DIR", dir), map[string]string{"VAULT_ADDR": s.Addr()})
+	p, err := Build(f, options(origins))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = p.Session.Login(t.Context())
+	_, _ = p.Client.Read(t.Context(), "secret/data/app", nil)
+	if got := strings.Join(s.UserAgents(), "; "); !strings.Contains(got, "latchkey/test (auto-auth)") || !strings.Contains(got, "latchkey/test (templating)") {
+		t.Errorf("user agents: %s", got)
+	}
+}
+
+func TestRetrySchedules(t *testing.T) {
+	for _, c := range []struct {
+		name, method, vault string
+		login, loginMax     time.Duration
+		attempts            int
+		read, readMax       time.Duration
+		reads               int
+	}{
+		{"defaults", "", "", time.Second, 5 * time.Minute, maxAttempts, 250 * time.Millisecond, time.Minute, 13},
+		{"backoff set", `min_backoff = "2s"
+    max_backoff = "7s"`, "", 2 * time.Second, 7 * time.Second, maxAttempts, 2 * time.Second, 7 * time.Second, 13},
+		{"exit_on_err", "exit_on_err = true", "", time.Second, 5 * time.Minute, 1, 250 * time.Millisecond, time.Minute, 13},
+		{"num_retries", "", "retry { num_retries = 2 }", time.Second, 5 * time.Minute, maxAttempts, 250 * time.Millisecond, time.Minute, 3},
+		{"no retries", "", "retry { num_retries = -1 }", time.Second, 5 * time.Minute, maxAttempts, 250 * time.Millisecond, time.Minute, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, origins := load(t, strings.Replace(approle, "METHOD", c.method, 1)+"vault {\n"+c.vault+"\n}\n", nil)
+			l, r := loginSchedule(f.AutoAuth.Method), readSchedule(f, origins)
+			if l.Base != c.login || l.Max != c.loginMax || l.Attempts != c.attempts {
+				t.Errorf("login schedule is %+v", l)
+			}
+			if r.Base != c.read || r.Max != c.readMax || r.Attempts != c.reads {
+				t.Errorf("read schedule is %+v", r)
+			}
+		})
+	}
+}
+
+func TestOneConnectionServesLoginAndReads(t *testing.T) {
+	f, origins := load(t, strings.Replace(approle, "METHOD", "", 1), nil)
+	p, err := Build(f, options(origins))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := authClient(f, options(origins), p.Client)
+	if err != nil || shared != p.Client {
+		t.Errorf("the login has a client of its own: %v", err)
+	}
+	f.DisableKeepAlives = []string{"auto-auth"}
+	if own, err := authClient(f, options(origins), p.Client); err != nil || own == p.Client {
+		t.Errorf("disable_keep_alives is not heeded: %v", err)
+	}
+}
+
+func TestAllFaultsAreToldAtOnce(t *testing.T) {
+	text := strings.Replace(approle, "METHOD", "", 1) + `
+vault { ca_cert = "/no/such/ca.pem" }
+template {
+  contents    = "{{ with"
+  destination = "x"
+}
+`
+	text = strings.Replace(text, `path = "DIR/token"`, `path = "DIR/token", mod = 0640`, 1)
+	text = strings.Replace(text, `role_id_file_path`, `rol_id_file_path`, 1)
+	f, origins := load(t, text, nil)
+	_, err := Build(f, options(origins))
+	var problem *config.Problem
+	for name, ok := range map[string]bool{
+		"settings": errors.Is(err, ErrServerSettings), "absent file": errors.Is(err, fs.ErrNotExist),
+		"problem": errors.As(err, &problem), "template": errors.Is(err, template.ErrParse),
+	} {
+		if !ok {
+			t.Errorf("no %s in: %v", name, err)
+		}
+	}
+	for _, want := range []string{"ca.pem", "rol_id_file_path", "mod", "template at"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not told: %v", want, err)
+		}
+	}
+}
+
+func TestAnUnknownMethodHasThePlaceOfItsStanza(t *testing.T) {
+	f, origins := load(t, strings.Replace(strings.Replace(approle, "METHOD", "", 1), `"approle"`, `"other"`, 1), nil)
+	_, err := Build(f, options(origins))
+	var p *config.Problem
+	if !errors.As(err, &p) || p.Pos.Line != 3 {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	look := lookup([]string{"A=1", "B=x=y", "A=2", "C"})
+	for name, want := range map[string]string{"A": "1", "B": "x=y", "C": ""} {
+		if got, ok := look(name); !ok || got != want {
+			t.Errorf("%s is %q, %v", name, got, ok)
+		}
+	}
+	if _, ok := look("D"); ok {
+		t.Error("D is not there")
+	}
+}

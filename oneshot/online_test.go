@@ -1,0 +1,75 @@
+package oneshot
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"latchkey/internal/sink"
+	"latchkey/internal/template"
+	"latchkey/internal/vault"
+	"latchkey/internal/vaulttest"
+)
+
+// prove runs the check and returns the names of the steps, the failed one in
+// capitals.
+func prove(t *testing.T, j Job) (string, error) {
+	t.Helper()
+	var names []string
+	err := Online{Session: j.Session, Client: j.Client, Sinks: j.Sinks, Templates: j.Templates, Reads: j.Reads}.
+		Run(t.Context(), func(s Step) {
+			if s.Err != nil {
+				s.Name = strings.ToUpper(s.Name)
+			} else if s.Detail == "" {
+				t.Errorf("step %s says nothing", s.Name)
+			}
+			names = append(names, s.Name)
+		})
+	return strings.Join(names, " "), err
+}
+
+func TestTheCheckStopsAtTheFirstStepThatFailsAndRevokes(t *testing.T) {
+	const until = "address connect tls health login token"
+	for _, c := range []struct {
+		name string
+		spec template.Spec
+		prep func(*testing.T, *Job, *vaulttest.Server)
+		want string
+		kind error
+	}{
+		{"all good", template.Spec{}, nil, until + " paths outputs revoke", nil},
+		{"sealed", template.Spec{}, func(_ *testing.T, _ *Job, s *vaulttest.Server) { s.Seal() }, "address connect tls HEALTH", vault.ErrSealed},
+		{"nobody listens", template.Spec{}, func(_ *testing.T, _ *Job, s *vaulttest.Server) { s.Down() }, "address CONNECT", vault.ErrUnreachable},
+		{"path denied", template.Spec{Contents: `{{ with secret "sys/policy" }}{{ .Data }}{{ end }}`}, nil, until + " PATHS revoke", vault.ErrDenied},
+		{"write denied", template.Spec{Contents: `{{ with secret "secret/app" "k=v" }}{{ .Data }}{{ end }}`}, nil, until + " PATHS revoke", vault.ErrDenied},
+		{"destination not writable", template.Spec{Destination: "/proc/none/out"}, nil, until + " paths OUTPUTS revoke", template.ErrWrite},
+		{"sink not writable", template.Spec{}, func(_ *testing.T, j *Job, _ *vaulttest.Server) {
+			j.Sinks = []sink.Sink{unwritable{&keeper{name: "ro"}}}
+		}, until + " paths OUTPUTS revoke", sink.ErrWrite},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			j, s, dest := job(t, c.spec)
+			if c.prep != nil {
+				c.prep(t, &j, s)
+			}
+			got, err := prove(t, j)
+			if got != c.want {
+				t.Errorf("steps %q, want %q (%v)", got, c.want, err)
+			}
+			if !errors.Is(err, c.kind) || (err == nil) != (c.kind == nil) {
+				t.Errorf("error is %v", err)
+			}
+			if content(dest) != "" || s.Count("GET", "secret/data/app") != 0 {
+				t.Error("a secret was read or a file was written")
+			}
+			if entries, _ := filepath.Glob(filepath.Join(filepath.Dir(dest), ".*")); strings.Contains(dest, t.Name()) && len(entries) > 0 {
+				t.Errorf("left behind: %v", entries)
+			}
+		})
+	}
+}
+
+type unwritable struct{ *keeper }
+
+func (unwritable) Check() error { return errors.New("read-only") }
