@@ -31,10 +31,10 @@ func runCheck(ctx context.Context, w world, g given, _ []string) int {
 	if err == nil {
 		err = v.offline(s, g, format)
 	}
-	v.problems(err)
 	if err == nil && g.on("online") {
 		err = v.online(ctx, s, g)
 	}
+	v.failed(err)
 	if c, ok := ended(ctx); ok {
 		v.OK, v.ExitCode = false, c
 	}
@@ -79,7 +79,7 @@ func (v *verdict) offline(s *setup, g given, format string) error {
 	}
 	v.inEffect(s)
 	if g.on("print") {
-		v.printed(s, format)
+		err = errors.Join(err, v.printed(s, format))
 	}
 	return err
 }
@@ -123,16 +123,16 @@ func (v *verdict) inEffect(s *setup) {
 	}
 }
 
-func (v *verdict) printed(s *setup, format string) {
+// printed keeps the effective configuration, for -print.
+func (v *verdict) printed(s *setup, format string) error {
 	var b strings.Builder
 	if err := s.file.Effective(&b, s.origins, format); err != nil {
-		v.problems(err)
-		return
+		return err
 	}
-	v.effective = b.String()
-	if format == "json" {
-		v.Config = []byte(b.String())
+	if v.effective = b.String(); format == "json" {
+		v.Config = []byte(v.effective)
 	}
+	return nil
 }
 
 // online goes the way of a run against the server.
@@ -150,7 +150,7 @@ func (v *verdict) online(ctx context.Context, s *setup, g given) error {
 	if parts.Session != nil {
 		defer parts.Session.Close()
 	}
-	err = oneshot.Online{
+	return oneshot.Online{
 		Session: parts.Session, Client: parts.Client, Sinks: parts.Sinks, Templates: parts.Templates, Reads: parts.Reads,
 	}.Run(ctx, func(st oneshot.Step) {
 		out := step{Name: st.Name, OK: st.Err == nil, Detail: st.Detail, Millis: float64(st.Took.Microseconds()) / 1000}
@@ -159,6 +159,4 @@ func (v *verdict) online(ctx context.Context, s *setup, g given) error {
 		}
 		v.Steps = append(v.Steps, out)
 	})
-	v.problems(err)
-	return err
 }

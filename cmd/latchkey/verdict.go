@@ -21,7 +21,8 @@ type verdict struct {
 	Steps    []step          `json:"steps,omitempty"`
 	ExitCode int             `json:"exit_code"`
 
-	effective string
+	// effective is for the text form; last is its last line.
+	effective, last string
 }
 
 type finding struct {
@@ -56,12 +57,12 @@ func (v *verdict) warn(prefix string, err error) {
 	}
 }
 
-func (v *verdict) problems(err error) {
+func (v *verdict) failed(err error) {
 	if err == nil {
 		return
 	}
 	v.OK = false
-	_, v.ExitCode = explain(err)
+	v.last, v.ExitCode = explain(err)
 	v.Problems = append(v.Problems, findings(err)...)
 }
 
@@ -123,13 +124,11 @@ func (v *verdict) print(w world, s *setup) {
 		return
 	}
 	for _, f := range v.Problems {
-		text := f.detail
-		if f.Hint != "" && f.Line == 0 && !strings.Contains(text, f.Hint) {
-			text += " - " + f.Hint
+		if f.Line > 0 || len(v.Problems) > 1 {
+			fmt.Fprintln(w.stderr, f.detail)
 		}
-		fmt.Fprintln(w.stderr, text)
 	}
-	fmt.Fprintf(w.stderr, "latchkey: %d problem(s), exit code %d\n", len(v.Problems), v.ExitCode)
+	fmt.Fprintf(w.stderr, "latchkey: %s\n", v.last)
 }
 
 func table(w io.Writer, rows func(io.Writer)) {
