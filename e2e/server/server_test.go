@@ -37,7 +37,8 @@ func TestTheServerDiesWithItsTest(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "LATCHKEY_E2E_HOLD=1")
+	// Its directory is left behind when it is killed: let it be one of ours.
+	cmd.Env = append(os.Environ(), "LATCHKEY_E2E_HOLD=1", "TMPDIR="+t.TempDir())
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -74,6 +74,7 @@ func TestTLSHasACAFileAndHTTP2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	pem, err := os.ReadFile(s.CAFile())
 	if err != nil {
 		t.Fatal(err)
