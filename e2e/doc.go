@@ -1,4 +1,4 @@
 // Package e2e holds the cases of internal/vaulttest/cases against a real Vault;
-// see its tests. `go test -run RealVault -record .` writes the transcripts that
-// the fake is held to anew.
+// see its tests. `go test -run AsRecorded -record .` writes the transcripts that
+// the fake is held to anew. `go run ./getvault` builds the server beforehand.
 package e2e

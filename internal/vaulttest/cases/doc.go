@@ -5,6 +5,9 @@
 // The fake is asked by this package's own tests, with no download; the real
 // server by the nested module e2e. A conversation's transcript lies in
 // testdata/scripts, recorded from the real server: to add one, write the
-// function, record it with the command that e2e's Makefile target names, and
-// make the fake agree. Correct a transcript only by recording it.
+// function, then in e2e
+//
+//	go test -run AsRecorded -record .
+//
+// and make the fake agree. Correct a transcript only by recording it.
 package cases
