@@ -20,7 +20,7 @@ RACE := -race
 export CGO_ENABLED = 1
 endif
 
-.PHONY: help test unit e2e bench-builds lint fuzz bench build docs clean
+.PHONY: help test unit e2e vault bench-builds lint fuzz bench build docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,10 @@ bench-builds:
 	cd bench && go vet ./... && go test -timeout 5m ./...
 
 e2e: ## the same cases and more against a real Vault; LATCHKEY_VAULT_BIN names one, else it is built once
-	cd e2e && go vet ./... && go test -timeout 75m ./...
+	cd e2e && go vet ./... && go run ./getvault && go test -timeout 30m ./...
+
+vault: ## build the Vault server of the end-to-end tests, once, and print its path
+	@cd e2e && go run ./getvault
 
 lint: ## gofmt, go vet and staticcheck
 	@fmt=$$(gofmt -l $$(find . -name '*.go')); if [ -n "$$fmt" ]; then echo "not gofmt'ed:"; echo "$$fmt"; exit 1; fi

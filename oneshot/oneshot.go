@@ -73,7 +73,7 @@ func Run(ctx context.Context, j Job) (Report, error) {
 	var sinks, templates error
 	reads := reader.New(j.Session.Client(j.Client), j.Reads)
 	var both sync.WaitGroup
-	both.Go(func() { sinks = sink.WriteAll(ctx, j.Sinks, tok, j.SinkRetry, j.Observer) })
+	both.Go(func() { sinks = j.deliver(ctx, tok) })
 	if j.Templates != nil {
 		rep.Templates, templates = j.Templates.Render(ctx, reads)
 	}
@@ -81,6 +81,17 @@ func Run(ctx context.Context, j Job) (Report, error) {
 	rep.wrote(len(j.Sinks), time.Now())
 
 	return rep, errors.Join(sinks, templates, j.goodbye(ctx, tok, reads.Leases()))
+}
+
+// deliver offers the token to every sink.
+func (j Job) deliver(ctx context.Context, tok cred.Token) error {
+	if err := sink.WriteAll(ctx, j.Sinks, tok, j.SinkRetry, j.Observer); err != nil {
+		return err
+	}
+	for _, s := range j.Sinks {
+		j.Log.InfoContext(ctx, "token written", "sink", s.Name())
+	}
+	return nil
 }
 
 // goodbye revokes the token if the job says so and nothing speaks against it.
