@@ -88,7 +88,7 @@ func (c *checker) between() {
 			"is on, but there is no auto_auth", ""},
 		{(cacheLends || proxyLends) && wraps, lender,
 			"cannot be on when the method's login is wrapped", "remove wrap_ttl from the method"},
-		{cacheLends && proxyLends, "cache.use_auto_auth_token",
+		{cacheLends && proxyLends || c.isSet("cache.use_auto_auth_token") && c.isSet("api_proxy.use_auto_auth_token"), "cache.use_auto_auth_token",
 			"is set in cache and in api_proxy", "keep the one in api_proxy"},
 		{f.Cache != nil && f.APIProxy != nil && bothDiffer("never", f.Cache.EnforceConsistency, f.APIProxy.EnforceConsistency),
 			"cache.enforce_consistency", "is set in cache and in api_proxy", "keep the one in api_proxy"},
@@ -116,6 +116,15 @@ func (c *checker) between() {
 			c.problem(r.path, r.text, r.hint)
 		}
 	}
+}
+
+// isSet says whether a file sets the key.
+func (c *checker) isSet(path string) bool {
+	if c.f.where == nil {
+		return false
+	}
+	_, ok := c.f.where.set[path]
+	return ok
 }
 
 func sinkCount(aa *AutoAuth) int {
@@ -170,7 +179,7 @@ func (c *checker) sinks() {
 		case s.DHType == "" && s.AAD != "":
 			c.problem(at+"aad", "makes no sense without dh_type", "")
 		case s.DHType == "" && s.AADEnvVar != "":
-			c.problem(at+"aad_env_var", "makes no sense without dh_type", "")
+			c.warn(at+"aad_env_var", "has no effect without dh_type", "")
 		}
 		if s.AAD != "" && s.AADEnvVar != "" {
 			c.warn(at+"aad", "is not used: aad_env_var wins over it", "")
@@ -277,7 +286,7 @@ func (c *checker) listeners() {
 		if l.Role != "" && l.Role != "default" && l.Role != "metrics_only" {
 			c.warn(at+".role", "is not known, so default holds", "default or metrics_only")
 		}
-		if l.SocketMode != "" {
+		if l.SocketMode != "" && l.Type == "unix" {
 			if _, bad := asMode(text(l.SocketMode)); bad != nil {
 				c.unusable(at+".socket_mode", bad.text, bad.hint)
 			}
@@ -335,10 +344,8 @@ func (c *checker) once() {
 	}
 	for _, key := range []string{"cache", "api_proxy", "telemetry", "template_config.static_secret_render_interval",
 		"auto_auth.enable_reauth_on_new_credentials"} {
-		if f.where != nil {
-			if _, ok := f.where.set[key]; ok {
-				c.warn(key, unused, "")
-			}
+		if c.isSet(key) {
+			c.warn(key, unused, "")
 		}
 	}
 }

@@ -55,6 +55,7 @@ func TestCheck_rules(t *testing.T) {
 		{"cache lends without auto_auth", aListener + "cache {\n use_auto_auth_token = \"force\"\n}", ModeCheck, "3: cache.use_auto_auth_token: is on, but there is no auto_auth"},
 		{"lending off without auto_auth", aListener + "cache { use_auto_auth_token = false }", ModeCheck, ""},
 		{"lends a wrapped token", wrapAuth + aListener + "api_proxy {\n use_auto_auth_token = true\n}", ModeCheck, "7: api_proxy.use_auto_auth_token: cannot be on when the method's login is wrapped"},
+		{"lending is decided in both", aAuth + aListener + "api_proxy { use_auto_auth_token = false }\ncache {\n use_auto_auth_token = false\n}", ModeCheck, "8: cache.use_auto_auth_token: is set in cache and in api_proxy"},
 		{"both lend", aAuth + aListener + "api_proxy { use_auto_auth_token = true }\ncache { use_auto_auth_token = true }", ModeCheck, "7: cache.use_auto_auth_token: is set in cache and in api_proxy"},
 		{"enforce_consistency in both", aAuth + aListener + "api_proxy { enforce_consistency = \"always\" }\ncache { enforce_consistency = \"always\" }", ModeCheck, "7: cache.enforce_consistency: is set in cache and in api_proxy"},
 		{"enforce_consistency, one default", aAuth + aListener + "api_proxy { enforce_consistency = \"never\" }\ncache { enforce_consistency = \"always\" }", ModeCheck, ""},
@@ -83,7 +84,9 @@ func TestCheck_rules(t *testing.T) {
 		{"dh_path without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n dh_path = \"x\" } }", ModeCheck, "4: auto_auth.sink[0].dh_path: needs dh_type"},
 		{"derive_key without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n derive_key = true } }", ModeCheck, "4: auto_auth.sink[0].derive_key: makes no sense without dh_type"},
 		{"aad without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n aad = \"x\" } }", ModeCheck, "4: auto_auth.sink[0].aad: makes no sense without dh_type"},
-		{"aad_env_var without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n aad_env_var = \"x\" } }", ModeCheck, "4: auto_auth.sink[0].aad_env_var: makes no sense without dh_type"},
+		{"aad_env_var without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n aad_env_var = \"x\" } }", ModeCheck, ""},
+		{"min_backoff of 0", "auto_auth { method \"approle\" { config = { role_id_file_path = \"r\" } min_backoff = \"2m\" max_backoff = 0 }\n" + aSink + "}", ModeCheck, ""},
+		{"socket_mode of a tcp listener", aAuth + "listener \"tcp\" { tls_disable = true socket_mode = \"x\" }", ModeCheck, ""},
 		{"all of dh", "auto_auth {\n" + aMethod + "\nsink \"file\" { dh_type = \"curve25519\" dh_path = \"p\" derive_key = true aad = \"x\" } }", ModeCheck, ""},
 		{"template from nothing", aAuth + "template { destination = \"d\" }", ModeCheck, "5: template[0]: has no source"},
 		{"template from two", aAuth + "template { destination = \"d\" source = \"s\" contents = \"c\" }", ModeCheck, "5: template[0]: has more than one source"},
@@ -152,6 +155,7 @@ func TestCheck_warns(t *testing.T) {
 		{"one destination twice", aAuth + aTemplate + aTemplate, ModeCheck, "template[1].destination is that of template[0] too; the last one written stays"},
 		{"role", aAuth + "listener \"tcp\" { tls_disable = true role = \"x\" }", ModeCheck, "listener[0].role is not known, so default holds"},
 		{"threshold", aAuth + "template_config { lease_renewal_threshold = 5 }", ModeCheck, "template_config.lease_renewal_threshold should lie between 0 and 1"},
+		{"aad_env_var alone", "auto_auth {\n" + aMethod + "\nsink \"file\" { aad_env_var = \"A\" } }", ModeCheck, "auto_auth.sink[0].aad_env_var has no effect without dh_type"},
 		{"aad twice", "auto_auth {\n" + aMethod + "\nsink \"file\" { dh_type = \"curve25519\" dh_path = \"p\" aad_env_var = \"A\" aad = \"x\" } }", ModeCheck, "auto_auth.sink[0].aad is not used: aad_env_var wins over it"},
 	}
 	for _, tt := range tests {

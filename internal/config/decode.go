@@ -66,7 +66,8 @@ func (d *decoder) fill(b *body) {
 			d.unknown(b, e, k)
 			continue
 		}
-		if e.assigned && assigned[k.name] && !strings.Contains(k.name, "*") {
+		again := d.src.json && k.typ == tBlocks // one more block, as Vault Agent reads it
+		if e.assigned && assigned[k.name] && !again && !strings.Contains(k.name, "*") {
 			d.duplicate(e, join(b.path, e.key))
 		}
 		assigned[k.name] = assigned[k.name] || e.assigned
@@ -114,7 +115,7 @@ func (d *decoder) unknown(b *body, e *entry, k *key) {
 		return
 	}
 	if b.st.name == "env_template" && find(templateStanza.keys, e.key) != nil {
-		d.mistake(e.off, path, "is not allowed in env_template", "its output is a variable, not a file")
+		d.problem(e.off, path, "is not allowed in env_template", "its output is a variable, not a file")
 		return
 	}
 	where := "a key of " + b.st.name
@@ -198,6 +199,11 @@ func (d *decoder) entry(b *body, k *key, e *entry) {
 	if e.val.kind == kString && e.val.text == "" && emptyIsNone(k.typ) {
 		return
 	}
+	if k.fold {
+		low := *e.val
+		low.text = strings.ToLower(low.text)
+		e.val = &low
+	}
 	if bad := assign(k.at(b.v), k.typ, e.key, e.val); bad != nil {
 		b.seen[k.name] = true
 		d.problem(e.val.off, path, bad.text, bad.hint)
@@ -218,7 +224,7 @@ func (d *decoder) entry(b *body, k *key, e *entry) {
 // generated files often have it.
 func emptyIsNone(t typ) bool {
 	switch t {
-	case tString, tDur, tList, tCommas, tWait:
+	case tString, tInt, tDur, tList, tCommas, tWait:
 		return true
 	}
 	return false
@@ -474,6 +480,15 @@ func (d *decoder) bodyOf(b *body, k *key, e *entry, path string) {
 // finishMethod settles what depends on the method's type.
 func finishMethod(d *decoder, b *body) {
 	m := b.v.(*Method)
+	// 0 is as good as no key here, as in Vault Agent.
+	var def Method
+	setDefaults(b.st, &def)
+	if m.MinBackoff == 0 {
+		m.MinBackoff = def.MinBackoff
+	}
+	if m.MaxBackoff == 0 {
+		m.MaxBackoff = def.MaxBackoff
+	}
 	if m.MountPath == "auth/TYPE" {
 		m.MountPath = "auth/" + m.Type
 	}

@@ -181,9 +181,9 @@ func (p *hclParser) value(depth int) (*node, *Problem) {
 		return n, p.elements(n, depth+1)
 	case hclsyntax.TokenNumberLit:
 		n.kind, n.text = kNumber, p.number(t)
-	case hclsyntax.TokenMinus:
+	case hclsyntax.TokenMinus, hclsyntax.TokenDot:
 		if d := p.peek(); d.Type == hclsyntax.TokenNumberLit && p.joined() {
-			n.kind, n.text = kNumber, "-"+p.number(p.next())
+			n.kind, n.text = kNumber, string(t.Bytes)+p.number(p.next())
 		}
 	case hclsyntax.TokenIdent:
 		switch string(t.Bytes) {
@@ -198,6 +198,10 @@ func (p *hclParser) value(depth int) (*node, *Problem) {
 		return nil, p.unexpected(t, "a value", `strings are written in double quotes`)
 	}
 	if n.kind == kNumber {
+		if g := p.peek(); p.joined() && g.Type == hclsyntax.TokenIdent && (g.Bytes[0] == 'e' || g.Bytes[0] == 'E') {
+			p.src.hideRest(n.off)
+			return nil, p.problem(n.off, "expected a value, found a number with an unfinished exponent", "")
+		}
 		p.src.bare = append(p.src.bare, span{n.off, n.off + len(n.text), true})
 		return n, nil
 	}

@@ -176,6 +176,7 @@ var hcl1Forms = map[string]string{
 	"only comments":                 "# a\n",
 	"empty string key":              `"" = 1`,
 	"commas between blocks":         `a { }, b { },`,
+	"fraction alone":                "a = .5 b = [.5, 1.]",
 	"number then key":               "a = 0b = 1",
 	"control characters":            "a = \"x\x01y\" b = \"\t\"",
 	"form feed in string":           "a = \"x\fy\"",

@@ -19,7 +19,8 @@ func parseJSON(src *source) (*node, *Problem) {
 		skip = len(bom)
 	}
 	src.strings = jsonStrings(data)
-	p := &jsonParser{src: src, base: skip, dec: json.NewDecoder(bytes.NewReader(data[skip:]))}
+	loose := withoutLastCommas(data, src.strings)
+	p := &jsonParser{src: src, base: skip, dec: json.NewDecoder(bytes.NewReader(loose[skip:]))}
 	p.dec.UseNumber()
 	root, bad := p.value(0)
 	if bad != nil {
@@ -130,6 +131,42 @@ func (p *jsonParser) object(n *node, depth int) *Problem {
 	}
 	_, _, bad := p.token()
 	return bad
+}
+
+// withoutLastCommas blanks commas after the last element of an object or a
+// list, as templates that write configurations leave them and Vault Agent
+// passes over them.
+func withoutLastCommas(data []byte, strings []span) []byte {
+	out := data
+	last := -1 // the comma that nothing has followed yet
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; c {
+		case '"':
+			last = -1
+			if len(strings) > 0 { // to its closing quote
+				i, strings = strings[0].to, strings[1:]
+			}
+		case ' ', '\t', '\r', '\n':
+		case '}', ']':
+			if last >= 0 {
+				if &out[0] == &data[0] {
+					out = bytes.Clone(data)
+				}
+				out[last] = ' '
+			}
+			last = -1
+		case ',':
+			// Only a comma after something: not [,] and not two in a row.
+			if before := bytes.TrimRight(data[:i], " \t\r\n"); last < 0 && len(before) > 0 && before[len(before)-1] != '{' && before[len(before)-1] != '[' {
+				last = i
+			} else {
+				last = -1
+			}
+		default:
+			last = -1
+		}
+	}
+	return out
 }
 
 // jsonStrings finds the insides of all strings, for hiding them in messages.

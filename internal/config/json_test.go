@@ -33,11 +33,48 @@ func FuzzLoadJSON(f *testing.F) {
 		loadAnything(t, "x.json", data)
 		if bytes.HasPrefix(data, []byte("{")) {
 			_, bad := parseJSON(&source{name: "x.json", data: data})
-			if (bad == nil) != json.Valid(data) && (bad == nil || bad.Text != "nested too deep") {
+			if (bad == nil) != json.Valid(withoutLastCommas(data, jsonStrings(data))) && (bad == nil || bad.Text != "nested too deep") {
 				t.Errorf("json.Valid says %v, we say %v", json.Valid(data), bad)
 			}
 		}
 	})
+}
+
+func TestJSON_commas_after_the_last_element(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"a":1,}`:                     `{"a":1 }`,
+		`{"a":[1,2 , ], }`:             `{"a":[1,2   ]  }`,
+		`{"a":",}",}`:                  `{"a":",}" }`,
+		`{"a":"\",}",` + "\n" + `}`:    `{"a":"\",}" ` + "\n" + `}`,
+		`{,}`:                          `{,}`,
+		`[ ,]`:                         `[ ,]`,
+		`[1,,]`:                        `[1,,]`,
+		`{"a":1,"b":2}`:                `{"a":1,"b":2}`,
+		`{"a":"unfinished,}`:           `{"a":"unfinished,}`,
+		"{\"log_level\":\"debug\",\n}": "{\"log_level\":\"debug\" \n}",
+	} {
+		before := text
+		if got := string(withoutLastCommas([]byte(text), jsonStrings([]byte(text)))); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+		if text != before {
+			t.Errorf("%s was changed", before)
+		}
+	}
+	l := load(t, "a.json", "{\"log_level\": \"debug\",\n\"listener\": [{\"tcp\": {\"tls_disable\": true,},},],\n}")
+	if l.File.LogLevel != "debug" || len(l.File.Listeners) != 1 {
+		t.Errorf("%+v", l.File)
+	}
+}
+
+func TestJSON_a_repeated_block_is_one_more(t *testing.T) {
+	l := load(t, "a.json", `{"template": {"contents": "a", "destination": "/a"}, "template": {"contents": "b", "destination": "/b"}}`)
+	if len(l.File.Templates) != 2 || l.File.Templates[1].Destination != "/b" {
+		t.Errorf("%+v", l.File.Templates)
+	}
+	if p := problems(t, "a.json", `{"vault": {}, "vault": {}}`)[0]; p.Text != "is set twice; each key can be set once" {
+		t.Errorf("%v", p)
+	}
 }
 
 func TestJSON_nesting_has_a_limit(t *testing.T) {

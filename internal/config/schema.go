@@ -41,7 +41,9 @@ type key struct {
 	// lastWins lets a block stand more than once.
 	lastWins bool
 	oneOf    []string
-	sub      *stanza
+	// fold lets the value be in any case.
+	fold bool
+	sub  *stanza
 	// at is where the value goes, given a pointer to the stanza's struct.
 	at func(any) any
 }
@@ -233,7 +235,7 @@ var listenerStanza = stanza{
 	name: "listener", label: "type",
 	doc: "An address where the proxy answers.",
 	keys: []key{
-		{name: "type", typ: tString, required: true, oneOf: []string{"tcp", "unix"}, doc: "tcp or unix; a label on the block does the same.", at: func(t any) any { return &t.(*Listener).Type }},
+		{name: "type", typ: tString, required: true, oneOf: []string{"tcp", "unix"}, fold: true, doc: "tcp or unix; a label on the block does the same.", at: func(t any) any { return &t.(*Listener).Type }},
 		{name: "address", typ: tString, doc: "host:port, by default 127.0.0.1:8200; for unix the socket's path.", at: func(t any) any { return &t.(*Listener).Address }},
 		{name: "role", typ: tString, def: "default", doc: "default, or metrics_only for /agent/v1/metrics alone.", at: func(t any) any { return &t.(*Listener).Role }},
 		{name: "require_request_header", typ: tBool, def: "false", doc: "Refuse requests without the header X-Vault-Request: true.", at: func(t any) any { return &t.(*Listener).RequireRequestHeader }},

@@ -28,10 +28,14 @@ func asString(n *node) (string, *fault) {
 	return "", wrongKind("a string", n)
 }
 
-// asBool takes true, false, 1, 0 and the same as strings.
+// asBool takes true, false, 1, 0 and the same as strings. An empty string is
+// false, as in Vault Agent.
 func asBool(n *node) (bool, *fault) {
 	switch n.kind {
 	case kBool, kNumber, kString:
+		if n.kind == kString && n.text == "" {
+			return false, nil
+		}
 		if v, err := strconv.ParseBool(strings.TrimSpace(n.text)); err == nil {
 			return v, nil
 		}

@@ -49,13 +49,16 @@ func TestModes(t *testing.T) {
 }
 
 func TestBools(t *testing.T) {
-	for text, want := range map[string]string{"true": "true", "false": "false", "1": "true", "0": "false", "T": "true", " true ": "true", "yes": "", "": "", "2": "", "on": ""} {
+	for text, want := range map[string]string{"true": "true", "false": "false", "1": "true", "0": "false", "T": "true", " true ": "true", "yes": "", "2": "", "on": ""} {
 		for _, kind := range []kind{kString, kNumber} {
 			got, f := asBool(&node{kind: kind, text: text})
 			if (f != nil) != (want == "") || f == nil && got != (want == "true") {
 				t.Errorf("%q: %v %v", text, got, f)
 			}
 		}
+	}
+	if got, f := asBool(text("")); f != nil || got {
+		t.Errorf("an empty string: %v %v", got, f)
 	}
 }
 
