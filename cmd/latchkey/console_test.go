@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,28 +38,28 @@ func screen(out string) []string {
 func TestAPersonSeesOneLiveLineCountingDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		c := newConsole(&out, true)
+		c := newConsole(&out, columns(100))
 		shown := func() []string {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			return screen(out.String())
 		}
 		c.waiting(notice(2, 4*time.Second))
-		want := "waiting: log in by approle at auth/approle, attempt 2 failed (503 Vault is sealed), next try in 4s"
+		want := "waiting to log in by approle at auth/approle: attempt 3 in 4s (503 Vault is sealed)"
 		if got := shown(); len(got) != 1 || got[0] != want {
 			t.Errorf("screen is %q", got)
 		}
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
-		if got := shown(); len(got) != 1 || !strings.HasSuffix(got[0], "next try in 3s") {
+		if got := shown(); len(got) != 1 || !strings.Contains(got[0], "attempt 3 in 3s") {
 			t.Errorf("after a second the screen is %q", got)
 		}
 		fmt.Fprintln(c, "a log line")
-		if got := shown(); len(got) != 2 || got[0] != "a log line" || !strings.HasPrefix(got[1], "waiting: ") {
+		if got := shown(); len(got) != 2 || got[0] != "a log line" || !strings.HasPrefix(got[1], "waiting to ") {
 			t.Errorf("with a log line the screen is %q", got)
 		}
 		c.waiting(notice(3, 8*time.Second))
-		if got := shown(); len(got) != 2 || !strings.Contains(got[1], "attempt 3") {
+		if got := shown(); len(got) != 2 || !strings.Contains(got[1], "attempt 4") {
 			t.Errorf("after the next try the screen is %q", got)
 		}
 		c.clear()
@@ -71,7 +72,7 @@ func TestAPersonSeesOneLiveLineCountingDown(t *testing.T) {
 
 func TestNoLiveLineWithoutATerminal(t *testing.T) {
 	var out bytes.Buffer
-	c := newConsole(&out, false)
+	c := newConsole(&out, nil)
 	c.waiting(notice(1, time.Second))
 	fmt.Fprintln(c, "a log line")
 	c.clear()
@@ -80,9 +81,41 @@ func TestNoLiveLineWithoutATerminal(t *testing.T) {
 	}
 }
 
-func TestALongErrorIsCutInFront(t *testing.T) {
-	got := brief(errors.New(strings.Repeat("x", 200) + "connection refused"))
-	if len([]rune(got)) != 61 || !strings.HasPrefix(got, "…") || !strings.HasSuffix(got, "connection refused") {
-		t.Errorf("brief is %q", got)
+func columns(n int) func() int { return func() int { return n } }
+
+func TestTheLiveLineFitsTheTerminal(t *testing.T) {
+	for _, width := range []int{100, 80, 60, 40, 10, 1, 0} {
+		var out bytes.Buffer
+		c := newConsole(&out, columns(width))
+		n := notice(1, 0)
+		n.Err = errors.New(strings.Repeat("x", 200) + "\n\x1b[2Jconnection refused")
+		c.waiting(n)
+		c.mu.Lock()
+		got := screen(out.String())
+		c.mu.Unlock()
+		if len(got) != 1 || len([]rune(got[0])) >= max(width, 1) {
+			t.Errorf("at %d columns the screen is %q", width, got)
+		}
+		if width >= 80 && (!strings.Contains(got[0], "attempt 2 now (…") || !strings.HasSuffix(got[0], "refused)")) {
+			t.Errorf("at %d columns the line is %q", width, got[0])
+		}
+		c.clear()
 	}
+}
+
+// Reads are repeated side by side, so their notices come side by side too.
+func TestTheLiveLineEndsAfterManyWaitedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		c := newConsole(&out, columns(80))
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() { c.waiting(notice(i, time.Minute)) })
+		}
+		all.Wait()
+		c.clear()
+		if got := screen(out.String()); len(got) != 1 || got[0] != "" {
+			t.Errorf("at the end the screen is %q", got)
+		}
+	})
 }

@@ -22,15 +22,16 @@ type world struct {
 	environ        []string
 	lookup         func(string) (string, bool)
 	stdout, stderr io.Writer
-	// terminal reports whether stderr is one.
-	terminal bool
+	// width asks for the columns of the terminal that stderr is; nil when it
+	// is none.
+	width func() int
 }
 
 func main() {
 	ctx, stop := signalled()
 	code := run(ctx, world{
 		args: os.Args[1:], environ: os.Environ(), lookup: os.LookupEnv,
-		stdout: os.Stdout, stderr: os.Stderr, terminal: isTerminal(os.Stderr),
+		stdout: os.Stdout, stderr: os.Stderr, width: widthOf(os.Stderr),
 	})
 	stop()
 	os.Exit(code)

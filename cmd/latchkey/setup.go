@@ -38,7 +38,7 @@ var notConfig = map[string]bool{
 // load reads the configuration and lays environment and flags over it. The
 // setup is returned with an error too, for it knows how to say it.
 func load(w world, g given) (*setup, error) {
-	s := &setup{w: w, console: newConsole(w.stderr, w.terminal), json: wantsJSON(w, g)}
+	s := &setup{w: w, console: newConsole(w.stderr, w.width), json: wantsJSON(w, g)}
 	var err error
 	s.loaded, err = config.Load(config.ConfigPaths(g.list("config"), w.lookup), config.Options{Lenient: g.on("lenient"), Env: w.lookup})
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *setup) parts(preserve bool) wiring.Options {
 // observe tells of a failed attempt: on a terminal as the live line, else as a
 // log line.
 func (s *setup) observe(n retry.Notice) {
-	if s.console.live {
+	if s.console.live() {
 		s.console.waiting(n)
 		return
 	}

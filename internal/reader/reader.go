@@ -78,19 +78,58 @@ func (r *Reader) ReadEach(ctx context.Context, reqs []cred.Request, each func(i 
 			each(i, r.recall(key))
 		}
 	}
-	r.learnMounts(ctx, todo)
 	var turn sync.Mutex
+	answer := func(key string, res cred.Result) {
+		r.remember(key, res)
+		turn.Lock()
+		defer turn.Unlock()
+		for _, i := range at[key] {
+			each(i, res)
+		}
+	}
+	r.ask(ctx, todo, answer)
+}
+
+// ask fetches the requests and waits for all of them. A path that most likely
+// stands as it is does not wait for its mount's preflight: it is read beside
+// it, which spares a round trip, and read again in the rare case that the
+// preflight says otherwise.
+func (r *Reader) ask(ctx context.Context, todo map[string]cred.Request, answer func(string, cred.Result)) {
+	paths := make([]string, 0, len(todo))
+	for _, req := range todo {
+		paths = append(paths, req.Path)
+	}
+	mounted := make(chan struct{})
+	var preflights sync.WaitGroup
+	preflights.Go(func() {
+		defer close(mounted)
+		r.learnMounts(ctx, paths)
+	})
 	var g errgroup.Group
 	g.SetLimit(r.o.Parallel)
 	for key, req := range todo {
+		if r.mounts.likelyLiteral(req) {
+			g.Go(func() error {
+				res := r.fetch(ctx, req, req.Path, false)
+				<-mounted
+				if path, kv2, err := r.mounts.resolve(req); err == nil && path != req.Path {
+					res = r.fetch(ctx, req, path, kv2)
+				}
+				answer(key, res)
+				return nil
+			})
+			delete(todo, key)
+		}
+	}
+	preflights.Wait()
+	for key, req := range todo {
 		g.Go(func() error {
-			res := r.fetch(ctx, req)
-			r.remember(key, res)
-			turn.Lock()
-			defer turn.Unlock()
-			for _, i := range at[key] {
-				each(i, res)
+			path, kv2, err := r.mounts.resolve(req)
+			if err != nil {
+				answer(key, cred.Result{Err: err})
+				return nil
 			}
+			answer(key, r.fetch(ctx, req, path, kv2))
 			return nil
 		})
 	}
@@ -126,14 +165,11 @@ func (r *Reader) remember(key string, res cred.Result) {
 	}
 }
 
-// fetch does one request, repeated by the schedule where that may help.
-func (r *Reader) fetch(ctx context.Context, req cred.Request) cred.Result {
-	path, kv2, err := r.mounts.resolve(req)
-	if err != nil {
-		return cred.Result{Err: err}
-	}
+// fetch does one request at an API path, repeated by the schedule where that
+// may help.
+func (r *Reader) fetch(ctx context.Context, req cred.Request, path string, kv2 bool) cred.Result {
 	var s *cred.Secret
-	err = retry.Do(ctx, r.o.Retry, "read "+req.Path, r.o.Observer, func(ctx context.Context) (err error) {
+	err := retry.Do(ctx, r.o.Retry, req.String(), r.o.Observer, func(ctx context.Context) (err error) {
 		s, err = r.once(ctx, req, path, kv2)
 		if err != nil && !vault.Temporary(err) {
 			return retry.Permanent(err)

@@ -43,7 +43,7 @@ func (s Schedule) Wait(attempt int) time.Duration {
 
 // Notice tells an onlooker of a failed attempt that will be repeated.
 type Notice struct {
-	// What is being tried, as given to Do.
+	// What is being tried, as given to Do: a verb and its object.
 	What string
 	// Attempt is the number of the failed try, from 1.
 	Attempt int
@@ -53,7 +53,8 @@ type Notice struct {
 	Next time.Duration
 }
 
-// Observer receives a Notice before each wait; it must not block.
+// Observer receives a Notice before each wait. It must not block, and loops that
+// run side by side call it side by side.
 type Observer func(Notice)
 
 // permanent marks an error that no repetition mends.

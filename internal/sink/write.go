@@ -29,7 +29,7 @@ func WriteAll(ctx context.Context, sinks []Sink, tok cred.Token, s retry.Schedul
 	var wg sync.WaitGroup
 	for i, sink := range sinks {
 		wg.Go(func() {
-			err := retry.Do(ctx, s, "sink "+sink.Name(), quiet, func(ctx context.Context) error { return sink.Write(ctx, tok) })
+			err := retry.Do(ctx, s, "write sink "+sink.Name(), quiet, func(ctx context.Context) error { return sink.Write(ctx, tok) })
 			if err != nil {
 				errs[i] = fmt.Errorf("%w: %s: %w", ErrWrite, sink.Name(), err)
 			}
