@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -58,11 +59,7 @@ func (m *mounts) add(path string, found vault.Mount, err error) {
 // from an answer, so each round asks for one path per first segment and looks
 // what that covers; a mount of several segments costs a further round only
 // where its first segment is shared.
-func (r *Reader) learnMounts(ctx context.Context, todo map[string]cred.Request) {
-	paths := make([]string, 0, len(todo))
-	for _, req := range todo {
-		paths = append(paths, req.Path)
-	}
+func (r *Reader) learnMounts(ctx context.Context, paths []string) {
 	sort.Strings(paths)
 	for {
 		ask := make(map[string]string)
@@ -121,6 +118,17 @@ func relative(mount, path, namespace string) string {
 	return mount
 }
 
+// likelyLiteral tells a read whose path is an API path already, to judge by
+// its "data/": only where a mount's own name holds that can it be otherwise.
+// Reading such a path in vain costs nothing, for no key-value engine makes a
+// lease.
+func (m *mounts) likelyLiteral(req cred.Request) bool {
+	if _, known, _ := m.of(req.Path); known || needsNoMount(req.Path) {
+		return false
+	}
+	return req.Op == cred.OpRead && strings.Contains(req.Path, "/data/")
+}
+
 // resolve gives the API path of a request: for KV version 2, "data/" is put
 // after the mount (for a list "metadata/"), unless the user already did.
 func (m *mounts) resolve(req cred.Request) (path string, kv2 bool, err error) {
@@ -145,8 +153,11 @@ func (m *mounts) resolve(req cred.Request) (path string, kv2 bool, err error) {
 // Resolve returns the API path of each request, after asking for the mounts,
 // and reads nothing.
 func (r *Reader) Resolve(ctx context.Context, reqs []cred.Request) ([]string, error) {
-	r.learnMounts(ctx, r.unknown(reqs))
 	paths := make([]string, len(reqs))
+	for i, req := range reqs {
+		paths[i] = req.Path
+	}
+	r.learnMounts(ctx, slices.Clone(paths))
 	for i, req := range reqs {
 		path, _, err := r.mounts.resolve(req)
 		if err != nil {

@@ -255,3 +255,73 @@ func TestLeasesAreKnown(t *testing.T) {
 		t.Errorf("leases are %v", l)
 	}
 }
+
+func TestAnAPIPathIsReadBesideItsPreflight(t *testing.T) {
+	arrived := make(chan struct{})
+	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
+		"GET kv2/data/a": func(w http.ResponseWriter, _ *http.Request) {
+			close(arrived)
+			_, _ = io.WriteString(w, `{"data":{"data":{"n":"1"},"metadata":{}}}`)
+		},
+		// The preflight is answered only when the read is there: one after
+		// the other, nobody would ever come to an end.
+		"GET sys/internal/ui/mounts/kv2/data/a": func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-arrived:
+			case <-r.Context().Done():
+			}
+			_, _ = io.WriteString(w, `{"data":{"path":"kv2/","type":"kv","options":{"version":"2"}}}`)
+		},
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	res := reader(t, s, Options{}).ReadAll(ctx, []cred.Request{{Path: "kv2/data/a"}})
+	if res[0].Err != nil || len(s.requests()) != 2 {
+		t.Errorf("%v after %v", res[0].Err, s.requests())
+	}
+}
+
+func TestAMountWhoseNameEndsInDataIsReadRight(t *testing.T) {
+	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
+		"GET team/data/data/a": data(`{"data":{"data":{"n":"right"},"metadata":{}}}`),
+	})
+	for _, parallel := range []int{1, 64} {
+		r := reader(t, s, Options{Parallel: parallel})
+		res := r.ReadAll(t.Context(), []cred.Request{{Path: "team/data/a"}, {Path: "team/data/b"}, {Path: "team/data/c"}})
+		if res[0].Err != nil || res[0].Secret.Data["data"].(map[string]any)["n"] != "right" {
+			t.Errorf("%v", res[0].Err)
+		}
+		if !errors.Is(res[1].Err, vault.ErrNotFound) || !strings.Contains(res[1].Err.Error(), "team/data/data/b") {
+			t.Errorf("the error names the wrong path: %v", res[1].Err)
+		}
+	}
+}
+
+func TestAnswersAreHandedOverAsTheyArrive(t *testing.T) {
+	first := make(chan struct{})
+	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
+		"GET kv1/a": data(`{"data":{"n":"a"}}`),
+		"GET kv1/b": func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-first:
+			case <-r.Context().Done():
+			}
+			_, _ = io.WriteString(w, `{"data":{"n":"b"}}`)
+		},
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	r := reader(t, s, Options{})
+	var got []int
+	r.ReadEach(ctx, []cred.Request{{Path: "kv1/b"}, {Path: "kv1/a"}, {Path: "kv1/b"}}, func(i int, res cred.Result) {
+		if got = append(got, i); len(got) == 1 {
+			close(first)
+		}
+		if res.Err != nil {
+			t.Error(res.Err)
+		}
+	})
+	if fmt.Sprint(got) != "[1 0 2]" {
+		t.Errorf("answers came as %v", got)
+	}
+}
