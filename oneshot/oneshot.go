@@ -45,8 +45,9 @@ type Revoke int
 const (
 	// Keep leaves it to its time to live.
 	Keep Revoke = iota
-	// RevokeSafe revokes it unless that would take away what was handed
-	// over: the token in a sink, or a lease that was made with it.
+	// RevokeSafe revokes it unless it was there before the run, or that would
+	// take away what was handed over: the token in a sink, or a lease that
+	// was made with it.
 	RevokeSafe
 	// RevokeForce revokes it whatever was handed over.
 	RevokeForce
@@ -99,6 +100,10 @@ func (j Job) goodbye(ctx context.Context, tok cred.Token, leases []cred.Lease) e
 	switch {
 	case j.Revoke == Keep || tok.Value.Empty():
 		return nil
+	case tok.Type == "batch":
+		return fmt.Errorf("%w: the server cannot revoke a batch token; it ends by itself in %s", ErrRevokeRefused, tok.Lease.Duration)
+	case j.Revoke == RevokeSafe && tok.Borrowed:
+		return fmt.Errorf("%w: it was there before this run, and others may use it", ErrRevokeRefused)
 	case j.Revoke == RevokeSafe && len(j.Sinks) > 0:
 		return fmt.Errorf("%w: it was just handed to %d sink(s)", ErrRevokeRefused, len(j.Sinks))
 	case j.Revoke == RevokeSafe && len(leases) > 0:

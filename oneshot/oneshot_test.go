@@ -190,6 +190,9 @@ func TestRevocation(t *testing.T) {
 	}{
 		{"kept", Keep, false, false, false, false},
 		{"only files", RevokeSafe, false, false, true, false},
+		{"a token that was there before", RevokeSafe, false, false, false, true},
+		{"forced with a token that was there before", RevokeForce, false, false, true, false},
+		{"a batch token, which no server revokes", RevokeForce, false, false, false, true},
 		{"a sink holds the token", RevokeSafe, true, false, false, true},
 		{"a lease was handed over", RevokeSafe, false, true, false, true},
 		{"forced with a sink", RevokeForce, true, false, true, false},
@@ -198,6 +201,15 @@ func TestRevocation(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			j, s, _ := job(t, template.Spec{})
 			j.Revoke = c.revoke
+			tok, err := j.Session.Login(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tok.Borrowed = strings.Contains(c.name, "before")
+			if strings.Contains(c.name, "batch") {
+				tok.Type = "batch"
+			}
+			j.Session = session.New(method{token: tok}, j.Client, session.Options{Log: quiet})
 			if c.sinks {
 				j.Sinks = []sink.Sink{&keeper{name: "a"}}
 			}
@@ -206,7 +218,7 @@ func TestRevocation(t *testing.T) {
 					Raw: `{"lease_id":"database/creds/x/1","lease_duration":60,"renewable":true,"data":{"data":{"v":"one"}}}`,
 				})
 			}
-			_, err := Run(t.Context(), j)
+			_, err = Run(t.Context(), j)
 			if errors.Is(err, ErrRevokeRefused) != c.refused || (err != nil) != c.refused {
 				t.Errorf("error is %v", err)
 			}

@@ -37,7 +37,7 @@ type Step struct {
 
 // Run proves each step a one-shot would take, in its order, and stops at the
 // first that fails; done is called after each. No secret is read, no file is
-// left, and the token is revoked even when a later step fails.
+// left, and a token that the login made is revoked even when a later step fails.
 func (o Online) Run(ctx context.Context, done func(Step)) error {
 	var tok cred.Token
 	steps := []struct {
@@ -220,7 +220,10 @@ func (o Online) outputs() (string, error) {
 }
 
 func (o Online) revoke(ctx context.Context, tok cred.Token) (string, error) {
-	if tok.Type == "batch" {
+	switch {
+	case tok.Borrowed:
+		return "left alone: the token was there before", nil
+	case tok.Type == "batch":
 		return "not possible for a batch token; it ends by itself", nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeBudget)

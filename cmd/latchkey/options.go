@@ -58,7 +58,7 @@ var (
 	}
 	runOptions = []option{
 		{name: "timeout", arg: "DUR", doc: "give up after this time in all; 0 never (default 5m)"},
-		{name: "revoke-on-exit", arg: "force", optional: true, values: []string{"true", "force"}, doc: "revoke the token at the end; refused where that would kill a token or a lease just handed over, unless =force"},
+		{name: "revoke-on-exit", arg: "force", optional: true, values: []string{"true", "force"}, doc: "revoke the token at the end; refused where that would kill a token or a lease just handed over, or a token that was there before, unless =force"},
 	}
 	agentOptions = []option{
 		{name: "exit-after-auth", doc: "be a one-shot; beats the file either way"},

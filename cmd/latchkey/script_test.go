@@ -21,7 +21,7 @@ import (
 //
 //   - approle "app", whose credentials stand in role_id and secret_id (and
 //     once more in kept/), and whose policy allows secret/app*, kv1/ and
-//     sys/wrapping/wrap;
+//     sys/wrapping/wrap; a token with that policy in the file borrowed;
 //   - KV version 2 at secret/ with app (user, password), KV version 1 at kv1/
 //     with app, and secret/other, which the policy denies.
 //
@@ -77,7 +77,8 @@ func seed(a *vaulttest.Admin, dir string) error {
 	}
 	secretID := a.SecretID("approle", "app")
 	for name, text := range map[string]string{
-		"role_id": role, "secret_id": secretID, "kept/role_id": role, "kept/secret_id": secretID,
+		"borrowed": a.NewToken(vaulttest.Map{"policies": []string{"app"}, "ttl": "1h"}),
+		"role_id":  role, "secret_id": secretID, "kept/role_id": role, "kept/secret_id": secretID,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 			return err

@@ -42,6 +42,7 @@ func (m *tokenFile) Login(ctx context.Context, c *vault.Client) (cred.Token, err
 	if err != nil {
 		return cred.Token{}, m.o.attempted(err)
 	}
+	tok.Borrowed = true
 	return tok, nil
 }
 

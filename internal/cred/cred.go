@@ -82,7 +82,10 @@ type Token struct {
 	Lease Lease
 	// Namespace is where the token was issued ("" for the root namespace).
 	Namespace string
-	Wrap      *WrapInfo
+	// Borrowed is set for a token that was there before the run; to revoke it
+	// is its owner's affair.
+	Borrowed bool
+	Wrap     *WrapInfo
 }
 
 // String shows the accessor, never the token.
