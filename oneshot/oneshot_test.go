@@ -64,7 +64,7 @@ func job(t *testing.T, spec template.Spec) (j Job, s *vaulttest.Server, dest str
 	s = vaulttest.New(t)
 	admin := s.Admin(t)
 	admin.WriteKV2("secret", "app", vaulttest.Map{"v": "one"})
-	admin.Policy("app", map[string][]string{"secret/data/*": {"read"}})
+	admin.Policy("app", map[string][]string{"secret/data/*": {"read"}, "secret/metadata/folder/": {"list"}})
 	token := admin.NewToken(vaulttest.Map{"policies": []string{"app"}, "ttl": "1h"})
 	client, err := vault.New(vault.Config{Address: s.Addr()})
 	if err != nil {

@@ -184,6 +184,12 @@ func (o Online) paths(ctx context.Context, tok cred.Token) (string, error) {
 	if err != nil || len(apis) == 0 {
 		return "none to check", errors.Join(append(errs, err)...)
 	}
+	for i, r := range reqs {
+		if r.Op == cred.OpList {
+			// As the server sees a list: a policy may name the folder so.
+			apis[i] += "/"
+		}
+	}
 	have, err := client.Capabilities(ctx, apis)
 	if err != nil {
 		return "", err
@@ -191,11 +197,19 @@ func (o Online) paths(ctx context.Context, tok cred.Token) (string, error) {
 	for i, r := range reqs {
 		if c := have[apis[i]]; !slices.Contains(c, "root") && !slices.ContainsFunc(needs[r.Op], func(n string) bool { return slices.Contains(c, n) }) {
 			errs = append(errs, &vault.Error{Kind: vault.ErrDenied, Op: strings.Join(needs[r.Op], " or "), Path: apis[i],
-				Cause: fmt.Errorf("the token may only: %s", strings.Join(c, ", "))})
+				Cause: errors.New("the token " + may(c))})
 		}
 	}
 	slices.Sort(apis)
 	return fmt.Sprintf("%d allowed; what depends on a secret's content is not known yet", len(slices.Compact(apis))), errors.Join(errs...)
+}
+
+// may says what capabilities allow.
+func may(capabilities []string) string {
+	if len(capabilities) == 0 || slices.Contains(capabilities, "deny") {
+		return "may do nothing there"
+	}
+	return "may only " + strings.Join(capabilities, ", ")
 }
 
 // outputs tries every place that a run would write to.

@@ -43,6 +43,8 @@ func TestTheCheckStopsAtTheFirstStepThatFailsAndRevokes(t *testing.T) {
 		{"nobody listens", template.Spec{}, func(_ *testing.T, _ *Job, s *vaulttest.Server) { s.Down() }, "address CONNECT", vault.ErrUnreachable},
 		{"path denied", template.Spec{Contents: `{{ with secret "sys/policy" }}{{ .Data }}{{ end }}`}, nil, until + " PATHS revoke", vault.ErrDenied},
 		{"write denied", template.Spec{Contents: `{{ with secret "secret/app" "k=v" }}{{ .Data }}{{ end }}`}, nil, until + " PATHS revoke", vault.ErrDenied},
+		{"list allowed for the folder's name with a slash", template.Spec{Contents: `{{ secrets "secret/folder" }}`}, nil, until + " paths outputs revoke", nil},
+		{"list denied", template.Spec{Contents: `{{ secrets "secret/elsewhere" }}`}, nil, until + " PATHS revoke", vault.ErrDenied},
 		{"destination not writable", template.Spec{Destination: "/proc/none/out"}, nil, until + " paths OUTPUTS revoke", template.ErrWrite},
 		{"sink not writable", template.Spec{}, func(_ *testing.T, j *Job, _ *vaulttest.Server) {
 			j.Sinks = []sink.Sink{unwritable{&keeper{name: "ro"}}}
