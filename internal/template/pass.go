@@ -245,11 +245,20 @@ func readRequest(arg string) (Request, error) {
 	if s == "" {
 		return Request{}, errors.New("path of a secret is empty")
 	}
-	u, err := url.Parse(s)
+	// With a slash in front, the colon in "kv:prod/app" makes no scheme.
+	u, err := url.Parse("/" + s)
 	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
 		return Request{}, fmt.Errorf("path of a secret: %w", err)
 	}
-	return Request{Op: OpRead, Path: strings.Trim(u.Path, "/"), Query: u.Query().Encode()}, nil
+	path := strings.Trim(u.Path, "/")
+	if path == "" {
+		return Request{}, errors.New("path of a secret is empty")
+	}
+	return Request{Op: OpRead, Path: path, Query: u.Query().Encode()}, nil
 }
 
 // writeRequest takes the path and the k=v pairs of a write; an empty pair is
