@@ -200,7 +200,10 @@ func same(target string, old fs.FileInfo, data []byte, o Options) bool {
 func create(target string) (*os.File, error) {
 	var suffix [8]byte
 	_, _ = rand.Read(suffix[:])
-	name := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".tmp."+hex.EncodeToString(suffix[:]))
+	// A long name leaves no room for ours: file systems end it at 255 bytes.
+	base := filepath.Base(target)
+	base = base[:min(len(base), 200)]
+	name := filepath.Join(filepath.Dir(target), "."+base+".tmp."+hex.EncodeToString(suffix[:]))
 	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 

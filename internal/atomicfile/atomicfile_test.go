@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -182,6 +183,15 @@ func TestALinkIsFollowedAndStays(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(filepath.Join(dir, "real")); string(b) != "x" {
 		t.Errorf("the file holds %q", b)
+	}
+}
+
+func TestANameMayBeAsLongAsTheFileSystemTakes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), strings.Repeat("é", 127)+"x")
+	write(t, path, "one", mine(0o600))
+	write(t, path, "two", mine(0o600))
+	if err := Check(path, mine(0o600)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -26,11 +26,12 @@ func newCore(cfg Config) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	proxy := http.ProxyFromEnvironment
+	proxy := proxyFromEnvironment
 	if cfg.ProxyAddress != "" {
 		u, err := url.Parse(cfg.ProxyAddress)
-		if err != nil {
-			return nil, fmt.Errorf("proxy address: %w", err)
+		if err != nil || u.Host == "" {
+			// The parser's own words quote the URL and a password in it.
+			return nil, errors.New("proxy address is not of the form http://host:port")
 		}
 		proxy = http.ProxyURL(u)
 	}
@@ -103,6 +104,8 @@ func parseAddress(address string) (base *url.URL, socket string, err error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		if u != nil {
 			address = u.Redacted()
+		} else if at := strings.LastIndexByte(address, '@'); at >= 0 {
+			address = "…" + address[at:] // what stands before may be a password
 		}
 		return nil, "", fmt.Errorf("address %q is not of the form https://host:port", address)
 	}
@@ -130,6 +133,16 @@ func dialer(base *url.URL, socket string, srv bool) func(context.Context, string
 		}
 	}
 	return d.DialContext
+}
+
+// proxyFromEnvironment is net/http's, but for its error, which quotes a URL that
+// it cannot read with the password in it.
+func proxyFromEnvironment(r *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(r)
+	if err != nil {
+		return nil, errors.New("the proxy that HTTPS_PROXY or HTTP_PROXY names is not of the form http://host:port")
+	}
+	return u, nil
 }
 
 // cleanNamespace yields "" or a path that ends with one slash and has none in

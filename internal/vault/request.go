@@ -9,9 +9,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/hashicorp/vault/api"
 
@@ -38,6 +40,9 @@ func (c *Client) secret(ctx context.Context, r request) (*cred.Secret, error) {
 	var a answer
 	if err := c.do(ctx, r, &a); err != nil {
 		return nil, err
+	}
+	if len(a.Warnings) > 0 {
+		a.Warnings = c.words(r, a.Warnings)
 	}
 	return a.secret(time.Now()), nil
 }
@@ -183,20 +188,37 @@ func (c *Client) refused(r request, resp *http.Response, data []byte) error {
 		Warnings []string
 	}
 	if json.Unmarshal(data, &body) == nil {
-		scrub := c.scrubber(r)
 		// A 404 explains itself in warnings ("Invalid path for a versioned
 		// K/V secrets engine"), which is what the user needs to read.
-		for _, m := range append(body.Errors, body.Warnings...) {
-			e.Messages = append(e.Messages, scrub.Replace(oneLine(m)))
-		}
+		e.Messages = c.words(r, append(body.Errors, body.Warnings...))
 	}
 	e.Kind = kindOf(resp.StatusCode, e.Messages)
 	return e
 }
 
+// words are the server's, without what we sent and each on one line.
+func (c *Client) words(r request, messages []string) []string {
+	if len(messages) == 0 {
+		return nil
+	}
+	scrub := c.scrubber(r)
+	out := make([]string, len(messages))
+	for i, m := range messages {
+		// What we sent may hold blanks, so it goes before they are folded.
+		out[i] = oneLine(scrub.Replace(m))
+	}
+	return out
+}
+
 // oneLine takes the list form off the server's words: "1 error occurred:" and
-// its bullets, over several lines.
+// its bullets, over several lines; and whatever a terminal would obey.
 func oneLine(m string) string {
+	m = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, m)
 	m = strings.Join(strings.Fields(m), " ")
 	if count, list, ok := strings.Cut(m, " occurred: * "); ok && strings.Contains(count, " error") {
 		m = strings.ReplaceAll(list, " * ", "; ")
@@ -231,21 +253,49 @@ func kindOf(status int, messages []string) error {
 	return ErrBadRequest
 }
 
-// scrubber replaces the token and every longer string of the request's body.
+// scrubber replaces the token, the values of the extra headers and every longer
+// string of the request's body, as they are and as a quotation shows them.
 func (c *Client) scrubber(r request) *strings.Replacer {
-	var pairs []string
+	var sent []string
 	add := func(s string) {
 		if len(s) >= 6 {
-			pairs = append(pairs, s, "[redacted]")
+			q := strconv.Quote(s)
+			sent = append(sent, s, q[1:len(q)-1])
 		}
 	}
 	add(c.token.Reveal())
-	for _, v := range r.body {
-		if s, ok := v.(string); ok {
-			add(s)
+	for _, values := range c.headers {
+		for _, v := range values {
+			add(v)
 		}
 	}
+	if p, ok := c.base.User.Password(); ok {
+		add(p)
+	}
+	leaves(r.body, add)
+	// One may begin another; the longest is to be replaced.
+	slices.SortFunc(sent, func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 2*len(sent))
+	for _, s := range sent {
+		pairs = append(pairs, s, "[redacted]")
+	}
 	return strings.NewReplacer(pairs...)
+}
+
+// leaves visits every string in a body.
+func leaves(v any, visit func(string)) {
+	switch v := v.(type) {
+	case string:
+		visit(v)
+	case map[string]any:
+		for _, e := range v {
+			leaves(e, visit)
+		}
+	case []any:
+		for _, e := range v {
+			leaves(e, visit)
+		}
+	}
 }
 
 // retryAfter reads seconds or a date; anything else is no wish at all. It is

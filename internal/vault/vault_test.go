@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -163,6 +164,56 @@ func TestServerWordsAreScrubbedOfOurSecrets(t *testing.T) {
 	}
 }
 
+func TestServerWordsAreScrubbedHoweverTheyRepeatIt(t *testing.T) {
+	const quotedPassword = `CANARY "x" $y`
+	for name, echo := range map[string]string{
+		"a header":           "CANARY-header",
+		"a nested value":     "CANARY-nested",
+		"a list":             "CANARY-list",
+		"a quotation":        fmt.Sprintf("%q", quotedPassword),
+		"one begins another": "CANARY-nested-and-longer",
+		"a line break":       "CANARY\nbroken",
+	} {
+		for _, status := range []int{400, 404, 200} {
+			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(status)
+				_ = json.NewEncoder(w).Encode(map[string]any{"errors": []string{"you sent " + echo}, "warnings": []string{"you sent " + echo}, "data": map[string]any{}})
+			})
+			c := client(t, Config{Address: s.URL, Headers: map[string]string{"X-Key": "CANARY-header"}})
+			got, err := c.Write(t.Context(), "kv/data/x", map[string]any{"data": map[string]any{
+				"a": "CANARY-nested", "b": "CANARY-nested-and-longer", "c": []any{"CANARY-list"}, "d": quotedPassword, "e": "CANARY\nbroken",
+			}})
+			text := fmt.Sprint(err)
+			if err == nil {
+				text = fmt.Sprint(got.Warnings)
+			}
+			if strings.Contains(text, "CANARY") || strings.Contains(text, "longer") || !strings.Contains(text, "you sent") {
+				t.Errorf("%s with %d: %s", name, status, text)
+			}
+		}
+	}
+}
+
+func TestServerWordsCannotCommandATerminal(t *testing.T) {
+	_, err := client(t, Config{Address: serve(t, answers(400, `{"errors":["a\u001b[2Jb\r\nc\u009bd"]}`)).URL}).Read(t.Context(), "x", nil)
+	if err == nil || strings.ContainsAny(err.Error(), "\x1b\r\n\u009b") {
+		t.Errorf("error is %q", err)
+	}
+}
+
+func TestAPasswordInAnAddressIsNotShown(t *testing.T) {
+	for _, cfg := range []Config{
+		{Address: "https://user:CANARY@ho st:8200"},
+		{Address: "ftp://user:CANARY@host"},
+		{Address: "https://host", ProxyAddress: "http://user:CANARY@ho st"},
+		{Address: "https://host", ProxyAddress: "user:CANARY@host"},
+	} {
+		if _, err := New(cfg); err == nil || strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%+v: error %v", cfg, err)
+		}
+	}
+}
+
 func TestLogin(t *testing.T) {
 	const good = `{"auth":{"client_token":"t","accessor":"a","policies":["p"],"lease_duration":60,"renewable":true,"token_type":"batch","num_uses":3,"metadata":{"role":"r"}}}`
 	const wrapped = `{"wrap_info":{"token":"w","accessor":"wa","ttl":300,"creation_time":"2026-01-01T00:00:00Z","creation_path":"auth/x/login","wrapped_accessor":"a"}}`
@@ -272,7 +323,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"names no socket":         {Address: "unix://"},
 		"ca_cert: stat":           {Address: "https://h", CACert: filepath.Join(dir, "no.pem")},
 		"both client cert":        {Address: "https://h", ClientCert: dir},
-		"proxy address":           {Address: "https://h", ProxyAddress: "://"},
+		"proxy address is not":    {Address: "https://h", ProxyAddress: "://"},
 		`address "https:" is not`: {Address: "https://"},
 	} {
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), want) {
