@@ -102,6 +102,14 @@ func (e *Exhausted) Unwrap() []error {
 	return []error{e.Last, e.Ended}
 }
 
+// errTooLate is a deadline that has not passed, but will have.
+var errTooLate error = tooLate{}
+
+type tooLate struct{}
+
+func (tooLate) Error() string        { return "the deadline comes before the next try" }
+func (tooLate) Is(target error) bool { return target == context.DeadlineExceeded }
+
 // after is implemented by errors that carry a server's Retry-After.
 type after interface{ RetryAfter() time.Duration }
 
@@ -133,7 +141,7 @@ func Do(ctx context.Context, s Schedule, what string, seen Observer, fn func(con
 			wait = max(wait, ra.RetryAfter())
 		}
 		if end, ok := ctx.Deadline(); ok && time.Until(end) <= wait {
-			return &Exhausted{attempt, err, context.DeadlineExceeded}
+			return &Exhausted{attempt, err, errTooLate}
 		}
 		if seen != nil {
 			seen(Notice{what, attempt, err, wait})

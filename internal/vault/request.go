@@ -192,6 +192,9 @@ func (c *Client) refused(r request, resp *http.Response, data []byte) error {
 		// K/V secrets engine"), which is what the user needs to read.
 		e.Messages = c.words(r, append(body.Errors, body.Warnings...))
 	}
+	if to := resp.Header.Get("Location"); resp.StatusCode/100 == 3 && to != "" {
+		e.Messages = []string{"a redirect that is not followed, to " + place(to)}
+	}
 	e.Kind = kindOf(resp.StatusCode, e.Messages)
 	return e
 }
@@ -208,6 +211,15 @@ func (c *Client) words(r request, messages []string) []string {
 		out[i] = oneLine(scrub.Replace(m))
 	}
 	return out
+}
+
+// place is scheme and host of a URL: the rest may hold what is nobody's business.
+func place(location string) string {
+	u, err := url.Parse(location)
+	if err != nil || u.Host == "" {
+		return "another path"
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // oneLine takes the list form off the server's words: "1 error occurred:" and

@@ -277,13 +277,13 @@ func TestRedirect(t *testing.T) {
 		t.Errorf("%v %v", got, err)
 	}
 	stubborn := client(t, Config{Address: standby.URL, DisableRedirects: true})
-	if _, err := stubborn.Read(t.Context(), "x", nil); !errors.Is(err, ErrServer) {
+	if _, err := stubborn.Read(t.Context(), "x", nil); !errors.Is(err, ErrServer) || !strings.Contains(err.Error(), "307 a redirect that is not followed, to "+active.URL) {
 		t.Errorf("with redirects disabled: %v", err)
 	}
 	circle := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 	})
-	if _, err := client(t, Config{Address: circle.URL}).Read(t.Context(), "x", nil); !errors.Is(err, ErrServer) {
+	if _, err := client(t, Config{Address: circle.URL}).Read(t.Context(), "x", nil); !errors.Is(err, ErrServer) || !strings.Contains(err.Error(), "another path") {
 		t.Errorf("a circle: %v", err)
 	}
 }
