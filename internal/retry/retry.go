@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 )
 
@@ -89,9 +90,16 @@ type Exhausted struct {
 
 func (e *Exhausted) Error() string {
 	if e.Ended != nil {
-		return fmt.Sprintf("gave up after %d attempts (%v): %v", e.Attempts, e.Ended, e.Last)
+		return fmt.Sprintf("gave up after %s (%v): %v", e.tries(), e.Ended, e.Last)
 	}
-	return fmt.Sprintf("gave up after %d attempts: %v", e.Attempts, e.Last)
+	return fmt.Sprintf("gave up after %s: %v", e.tries(), e.Last)
+}
+
+func (e *Exhausted) tries() string {
+	if e.Attempts == 1 {
+		return "one attempt"
+	}
+	return strconv.Itoa(e.Attempts) + " attempts"
 }
 
 // Unwrap puts the last failure first, for errors.As to find its kind first.

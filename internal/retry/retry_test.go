@@ -72,7 +72,7 @@ func TestGivingUpEarlySaysThatTheDeadlineComesFirst(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := Do(ctx, Schedule{Attempts: -1, Base: time.Hour, Max: time.Hour}, "x", nil, func(context.Context) error { return errBoom })
-	if err == nil || err.Error() != "gave up after 1 attempts (the deadline comes before the next try): boom" {
+	if err == nil || err.Error() != "gave up after one attempt (the deadline comes before the next try): boom" {
 		t.Errorf("error is %v", err)
 	}
 }
