@@ -1,10 +1,12 @@
 package config
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Mode is what a configuration is checked for.
@@ -280,6 +282,11 @@ func (c *checker) listeners() {
 		case l.TLSRequireAndVerifyClient && l.TLSDisableClientCerts:
 			c.problem(at+".tls_disable_client_certs", "contradicts tls_require_and_verify_client_cert", "")
 		}
+		for _, name := range l.TLSCipherSuites {
+			if !slices.Contains(cipherSuites(), name) {
+				c.problem(at+".tls_cipher_suites", fmt.Sprintf("does not know %q", name), closest(name, cipherSuites()))
+			}
+		}
 		if l.Type == "unix" && l.Address == "" {
 			c.unusable(at, "needs address, the path of the socket", "")
 		}
@@ -296,6 +303,15 @@ func (c *checker) listeners() {
 		}
 	}
 }
+
+// cipherSuites are the names that tls_cipher_suites may hold.
+var cipherSuites = sync.OnceValue(func() []string {
+	var names []string
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		names = append(names, s.Name)
+	}
+	return names
+})
 
 // unusable is a problem where listeners are opened, else a warning.
 func (c *checker) unusable(path, text, hint string) {

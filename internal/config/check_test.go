@@ -86,6 +86,8 @@ func TestCheck_rules(t *testing.T) {
 		{"aad without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n aad = \"x\" } }", ModeCheck, "4: auto_auth.sink[0].aad: makes no sense without dh_type"},
 		{"aad_env_var without dh_type", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n aad_env_var = \"x\" } }", ModeCheck, ""},
 		{"min_backoff of 0", "auto_auth { method \"approle\" { config = { role_id_file_path = \"r\" } min_backoff = \"2m\" max_backoff = 0 }\n" + aSink + "}", ModeCheck, ""},
+		{"no such cipher suite", aAuth + "listener \"tcp\" {\n tls_disable = true\n tls_cipher_suites = \"TLS_AES_128_GCM_SHA256,ROT13\" }", ModeCheck, "7: listener[0].tls_cipher_suites: does not know \"ROT13\""},
+		{"cipher suites", aAuth + "listener \"tcp\" { tls_disable = true tls_cipher_suites = \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_RSA_WITH_AES_128_CBC_SHA\" }", ModeCheck, ""},
 		{"socket_mode of a tcp listener", aAuth + "listener \"tcp\" { tls_disable = true socket_mode = \"x\" }", ModeCheck, ""},
 		{"all of dh", "auto_auth {\n" + aMethod + "\nsink \"file\" { dh_type = \"curve25519\" dh_path = \"p\" derive_key = true aad = \"x\" } }", ModeCheck, ""},
 		{"template from nothing", aAuth + "template { destination = \"d\" }", ModeCheck, "5: template[0]: has no source"},
