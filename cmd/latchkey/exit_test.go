@@ -42,6 +42,7 @@ func TestExitCodes(t *testing.T) {
 		{"no credentials until the deadline", wrapped(session.ErrLogin, exhausted(auth.ErrCredentials)), 3},
 		{"login: server away until the deadline", wrapped(session.ErrLogin, exhausted(answer(vault.ErrUnreachable))), 5},
 		{"login: sealed", wrapped(session.ErrLogin, answer(vault.ErrSealed)), 5},
+		{"login: nobody vouches for the server", wrapped(session.ErrLogin, answer(vault.ErrInsecure)), 5},
 		{"secret missing", answer(vault.ErrNotFound), 4},
 		{"secret denied", answer(vault.ErrDenied), 4},
 		{"token invalid", answer(vault.ErrInvalidToken), 4},

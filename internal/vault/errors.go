@@ -29,6 +29,10 @@ var (
 	ErrServer = errors.New("server error")
 	// ErrUnreachable: there was no answer at all.
 	ErrUnreachable = errors.New("unreachable")
+	// ErrInsecure: there is a server, and to go on would not be safe: nobody
+	// vouches for its certificate, or it speaks no TLS where TLS is asked for.
+	// Nothing was sent to it.
+	ErrInsecure = errors.New("not secure")
 	// ErrNoToken: a login was answered without a token.
 	ErrNoToken = errors.New("answer holds no token")
 )

@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,7 +123,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, fmt.Errorf("redirect: %w", err)
 	}
 	if u.Scheme == "https" && to.Scheme != "https" {
-		return nil, fmt.Errorf("redirect from https to %s refused: it would send the token in clear", to.Redacted())
+		return nil, fmt.Errorf("redirect from https to %s refused: it would send the token in clear: %w", to.Redacted(), ErrInsecure)
 	}
 	if req, err = c.build(ctx, r, to.String()); err != nil {
 		return nil, err
@@ -176,7 +177,12 @@ func (c *Client) unreachable(parent context.Context, r request, err error) error
 	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer within %s: %w", c.timeout, err)
 	}
-	return &Error{Kind: ErrUnreachable, Op: r.op, Path: r.path, Cause: fmt.Errorf("%s: %w", c.Address(), err)}
+	kind := ErrUnreachable
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) || errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, ErrInsecure) {
+		kind = ErrInsecure
+	}
+	return &Error{Kind: kind, Op: r.op, Path: r.path, Cause: fmt.Errorf("%s: %w", c.Address(), err)}
 }
 
 // refused turns a status into an error, with the server's words scrubbed of

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -297,6 +298,27 @@ func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 	_, err := client(t, Config{Address: s.URL, SkipVerify: true}).As(cred.Redact(canary)).Read(t.Context(), "x", nil)
 	if err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+func TestAServerThatIsNotSafeToTalkToIsNotAskedAgain(t *testing.T) {
+	secure := httptest.NewUnstartedServer(answers(200, `{"data":{}}`))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	plain := serve(t, answers(200, `{"data":{}}`))
+	_, plainPort, _ := net.SplitHostPort(plain.Listener.Addr().String())
+	downgrade := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(downgrade.Close)
+	for name, cfg := range map[string]Config{
+		"unknown CA":     {Address: secure.URL},
+		"no TLS":         {Address: "https://127.0.0.1:" + plainPort},
+		"sent to no TLS": {Address: downgrade.URL, SkipVerify: true},
+	} {
+		_, err := client(t, cfg).Read(t.Context(), "x", nil)
+		if !errors.Is(err, ErrInsecure) || Temporary(err) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

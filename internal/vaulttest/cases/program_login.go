@@ -315,8 +315,9 @@ func unknownCA(k *Kit) {
 	site.CAFile = k.Write("other.pem", string(newCA(k.T, "another").PEM))
 	k.Use(&site)
 	k.Write("t", "x")
-	r := k.Exits(5, k.Once(auto("method \"token_file\" {\n config = { token_file_path = \"t\" }\n}\n", fileSink), "-timeout=3s"))
+	r := k.Exits(5, k.Once(auto("method \"token_file\" {\n config = { token_file_path = \"t\" }\n}\n", fileSink), "-timeout=60s"))
 	k.Says(r, `certificate`)
+	k.soon(r)
 }
 
 func tokenFile(k *Kit) {
