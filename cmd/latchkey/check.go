@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os/user"
 	"strings"
 	"time"
@@ -110,7 +111,7 @@ func (v *verdict) inEffect(s *setup) {
 	if namespace == "" {
 		namespace = "(root)"
 	}
-	add("address", s.file.Vault.Address, "vault.address")
+	add("address", withoutPassword(s.file.Vault.Address), "vault.address")
 	add("namespace", namespace, "vault.namespace")
 	if a := s.file.AutoAuth; a != nil {
 		v.InEffect = append(v.InEffect, setting{"token", "by " + a.Method.Type + " at " + a.Method.MountPath, "auto_auth at " + a.Pos.String()})
@@ -121,6 +122,15 @@ func (v *verdict) inEffect(s *setup) {
 	if from := s.origins["token"]; from != "" {
 		v.InEffect = append(v.InEffect, setting{"token (not used: auto_auth logs in)", "[hidden]", from})
 	}
+}
+
+// withoutPassword shows a URL; what is none may be anything.
+func withoutPassword(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "[hidden]"
+	}
+	return u.Redacted()
 }
 
 // printed keeps the effective configuration, for -print.
