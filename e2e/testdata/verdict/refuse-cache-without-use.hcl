@@ -1,0 +1,11 @@
+auto_auth {
+  method "token_file" {
+    config = { token_file_path = "/t" }
+  }
+  sink "file" {
+    config = { path = "/s" }
+  }
+}
+cache {
+  use_auto_auth_token = true
+}

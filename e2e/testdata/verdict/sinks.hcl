@@ -1,0 +1,10 @@
+auto_auth {
+  method "token_file" {
+    config = { token_file_path = "/t" }
+  }
+  sinks {
+    sink "file" {
+      config = { path = "/s" }
+    }
+  }
+}

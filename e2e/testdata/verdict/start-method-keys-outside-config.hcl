@@ -1,0 +1,7 @@
+auto_auth {
+  method "token_file" {
+  }
+  sink "file" {
+    config = { path = "/s" }
+  }
+}
