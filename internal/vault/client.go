@@ -54,7 +54,9 @@ type Client struct {
 type core struct {
 	base *url.URL
 	// socket is the path of a unix socket, else empty.
-	socket           string
+	socket string
+	// srv is whether the server's name may be that of an SRV record.
+	srv              bool
 	http             *http.Client
 	transport        *http.Transport
 	limiter          *rate.Limiter

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,6 +70,7 @@ func newCore(cfg Config) (*core, error) {
 	co := &core{
 		base:      base,
 		socket:    socket,
+		srv:       cfg.SRVLookup,
 		transport: t,
 		http: &http.Client{
 			Transport: t,
@@ -119,20 +121,26 @@ func dialer(base *url.URL, socket string, srv bool) func(context.Context, string
 	switch {
 	case socket != "":
 		return func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }
-	case srv && base.Port() == "":
-		// A name without a port is looked up as an SRV record, as the SDK
-		// does; what has no such record is dialed as it stands.
+	case srv:
 		return func(ctx context.Context, network, addr string) (net.Conn, error) {
-			host, _, _ := net.SplitHostPort(addr)
-			if host == base.Hostname() {
-				if _, found, err := net.DefaultResolver.LookupSRV(ctx, "http", "tcp", host); err == nil && len(found) > 0 {
-					addr = net.JoinHostPort(strings.TrimSuffix(found[0].Target, "."), fmt.Sprint(found[0].Port))
-				}
-			}
-			return d.DialContext(ctx, network, addr)
+			return d.DialContext(ctx, network, located(ctx, base, addr))
 		}
 	}
 	return d.DialContext
+}
+
+// located looks the server's name up as an SRV record where the address gives
+// no port, as the SDK does; what has no such record stands as it is.
+func located(ctx context.Context, base *url.URL, addr string) string {
+	host, _, _ := net.SplitHostPort(addr)
+	if base.Port() != "" || host != base.Hostname() {
+		return addr
+	}
+	_, found, err := net.DefaultResolver.LookupSRV(ctx, "http", "tcp", host)
+	if err != nil || len(found) == 0 {
+		return addr
+	}
+	return net.JoinHostPort(strings.TrimSuffix(found[0].Target, "."), strconv.Itoa(int(found[0].Port)))
 }
 
 // proxyFromEnvironment is net/http's, but for its error, which quotes a URL that

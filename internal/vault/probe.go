@@ -38,6 +38,9 @@ func port(u *url.URL) string {
 // Resolve returns the addresses behind a host and port; an address literal is
 // its own answer.
 func (c *Client) Resolve(ctx context.Context, hostport string) ([]string, error) {
+	if c.srv {
+		hostport = located(ctx, c.base, hostport)
+	}
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
 		return nil, err
