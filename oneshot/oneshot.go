@@ -53,11 +53,30 @@ const (
 	RevokeForce
 )
 
-// ErrRevokeRefused is the kind of the error when RevokeSafe did not revoke.
+// ErrRevokeRefused is the kind of the error when the token could not be
+// revoked, or RevokeSafe did not.
 var ErrRevokeRefused = errors.New("token not revoked")
 
-// revokeBudget bounds the goodbye, which happens even after the deadline.
-const revokeBudget = 5 * time.Second
+const unlessForced = "; -revoke-on-exit=force revokes it all the same"
+
+// The goodbye happens even when the run's time is over, and is then short.
+const (
+	revokeBudget = 5 * time.Second
+	revokeLate   = time.Second
+)
+
+// goodbyeTime is a context for revoking: it does not end with the run, but soon
+// after it.
+func goodbyeTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	budget := revokeBudget
+	if end, ok := ctx.Deadline(); ok {
+		budget = min(budget, max(time.Until(end), 0)+revokeLate)
+	}
+	if ctx.Err() != nil {
+		budget = revokeLate
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), budget)
+}
 
 // Run does the job. The error joins all that failed; what could be done is
 // done all the same, and the report says so.
@@ -98,18 +117,20 @@ func (j Job) deliver(ctx context.Context, tok cred.Token) error {
 // goodbye revokes the token if the job says so and nothing speaks against it.
 func (j Job) goodbye(ctx context.Context, tok cred.Token, leases []cred.Lease) error {
 	switch {
-	case j.Revoke == Keep || tok.Value.Empty():
+	case j.Revoke == Keep:
 		return nil
+	case tok.Value.Empty():
+		return fmt.Errorf("%w: the login wrapped it, and only who unwraps it can", ErrRevokeRefused)
 	case tok.Type == "batch":
 		return fmt.Errorf("%w: the server cannot revoke a batch token; it ends by itself in %s", ErrRevokeRefused, tok.Lease.Duration)
 	case j.Revoke == RevokeSafe && tok.Borrowed:
-		return fmt.Errorf("%w: it was there before this run, and others may use it", ErrRevokeRefused)
+		return fmt.Errorf("%w: it was there before this run, and others may use it%s", ErrRevokeRefused, unlessForced)
 	case j.Revoke == RevokeSafe && len(j.Sinks) > 0:
-		return fmt.Errorf("%w: it was just handed to %d sink(s)", ErrRevokeRefused, len(j.Sinks))
+		return fmt.Errorf("%w: it was just handed to %d sink(s)%s", ErrRevokeRefused, len(j.Sinks), unlessForced)
 	case j.Revoke == RevokeSafe && len(leases) > 0:
-		return fmt.Errorf("%w: %d lease(s) just handed over would end with it, the first is %s", ErrRevokeRefused, len(leases), leases[0].ID)
+		return fmt.Errorf("%w: %d lease(s) just handed over would end with it, the first is %s%s", ErrRevokeRefused, len(leases), leases[0].ID, unlessForced)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeBudget)
+	ctx, cancel := goodbyeTime(ctx)
 	defer cancel()
 	return j.Session.Revoke(ctx)
 }

@@ -3,6 +3,7 @@ package oneshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -195,6 +196,9 @@ func TestRevocation(t *testing.T) {
 		{"a batch token, which no server revokes", RevokeForce, false, false, false, true},
 		{"a sink holds the token", RevokeSafe, true, false, false, true},
 		{"a lease was handed over", RevokeSafe, false, true, false, true},
+		{"a child token was handed over", RevokeSafe, false, false, false, true},
+		{"an orphan was handed over", RevokeSafe, false, false, true, false},
+		{"a token that the login wrapped", RevokeForce, false, false, false, true},
 		{"forced with a sink", RevokeForce, true, false, true, false},
 		{"forced with a lease", RevokeForce, false, true, true, false},
 	} {
@@ -209,7 +213,17 @@ func TestRevocation(t *testing.T) {
 			if strings.Contains(c.name, "batch") {
 				tok.Type = "batch"
 			}
+			if strings.Contains(c.name, "wrapped") {
+				tok.Value, tok.Wrap, j.Templates = cred.Redacted{}, &cred.WrapInfo{Token: cred.Redact("w")}, nil
+			}
 			j.Session = session.New(method{token: tok}, j.Client, session.Options{Log: quiet})
+			for word, orphan := range map[string]bool{"child": false, "orphan": true} {
+				if strings.Contains(c.name, word) {
+					s.Rude(vaulttest.Match{Path: "secret/data/app"}, vaulttest.Rudeness{
+						Raw: fmt.Sprintf(`{"auth":{"client_token":"t","accessor":"a","orphan":%t},"data":{"data":{"v":"one"}}}`, orphan),
+					})
+				}
+			}
 			if c.sinks {
 				j.Sinks = []sink.Sink{&keeper{name: "a"}}
 			}

@@ -113,9 +113,9 @@ func (o Online) handshake(ctx context.Context) (string, error) {
 	trust := "NOT VERIFIED (tls_skip_verify)"
 	if len(st.VerifiedChains) > 0 {
 		chain := st.VerifiedChains[0]
-		trust = fmt.Sprintf("for %s by CA %q", st.ServerName, chain[len(chain)-1].Subject)
+		trust = fmt.Sprintf("verified for %s by CA %q", st.ServerName, chain[len(chain)-1].Subject)
 	}
-	return fmt.Sprintf("%s, certificate %q until %s, verified %s", tls.VersionName(st.Version),
+	return fmt.Sprintf("%s, certificate %q until %s, %s", tls.VersionName(st.Version),
 		leaf.Subject, leaf.NotAfter.Format(time.DateOnly), trust), nil
 }
 
@@ -240,7 +240,7 @@ func (o Online) revoke(ctx context.Context, tok cred.Token) (string, error) {
 	case tok.Type == "batch":
 		return "not possible for a batch token; it ends by itself", nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeBudget)
+	ctx, cancel := goodbyeTime(ctx)
 	defer cancel()
 	return "token revoked", o.Session.Revoke(ctx)
 }

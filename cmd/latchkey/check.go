@@ -27,6 +27,10 @@ func runCheck(ctx context.Context, w world, g given, _ []string) int {
 	if format != "text" && format != "json" {
 		return fail(w.stderr, usageError{fmt.Sprintf("-format=%s: there is text and json", format)})
 	}
+	return bounded(ctx, w, g, checkTimeout, func(ctx context.Context) int { return check(ctx, w, g, format) })
+}
+
+func check(ctx context.Context, w world, g given, format string) int {
 	v := &verdict{OK: true, Problems: []finding{}, Warnings: []finding{}}
 	s, err := load(w, g)
 	if err == nil {
@@ -147,12 +151,6 @@ func (v *verdict) printed(s *setup, format string) error {
 
 // online goes the way of a run against the server.
 func (v *verdict) online(ctx context.Context, s *setup, g given) error {
-	limit, err := g.duration("timeout", checkTimeout)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := deadline(ctx, limit)
-	defer cancel()
 	parts, err := wiring.Build(s.file, s.parts(true))
 	if err != nil {
 		return err

@@ -64,7 +64,7 @@ var kinds = []kind{
 	{as[config.Problems], exitUsage, ""},
 	{as[*config.Problem], exitUsage, ""},
 	{of(wiring.ErrServerSettings), exitUsage, "see the vault stanza, its flags and its environment: latchkey check"},
-	{of(oneshot.ErrRevokeRefused), exitUsage, "say -revoke-on-exit=force to revoke all the same, or leave -revoke-on-exit out"},
+	{of(oneshot.ErrRevokeRefused), exitUsage, "leave -revoke-on-exit out; all else is done that could be"},
 	{of(vault.ErrInsecure), exitServer, "the server is not the one that the settings vouch for: see ca_cert, tls_server_name and the address"},
 	{of(template.ErrParse), exitUsage, "correct the template; nothing was fetched and nothing was written"},
 	{both(of(session.ErrLogin), of(auth.ErrCredentials)), exitLogin, "put the credential where the configuration says, or correct the path"},
@@ -81,6 +81,7 @@ var kinds = []kind{
 	{of(vault.ErrDenied), exitSecret, "the token's policies do not allow this path: latchkey check -online"},
 	{of(vault.ErrNotFound), exitSecret, "create the secret, or correct the path in the template"},
 	{as[*vault.Error], exitSecret, "the server does not take this request: see the path and its parameters"},
+	{of(errStuck), exitServer, "see what the last lines above name, and -timeout"},
 	{of(context.DeadlineExceeded), exitServer, "the deadline passed: see -timeout"},
 	{of(template.ErrRender), exitWrite, "the template failed while it was evaluated"},
 }

@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"latchkey/internal/child"
 )
 
 // world is all that run sees of the outside.
@@ -59,6 +61,7 @@ func signalled() (context.Context, func()) {
 			}
 			i := interrupted{sig.(syscall.Signal)}
 			if n > 0 {
+				child.KillAll()
 				os.Exit(i.code())
 			}
 			cancel(i)

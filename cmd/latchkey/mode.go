@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"latchkey/internal/config"
@@ -13,35 +12,35 @@ import (
 // one when exit_after_auth or its flag says so.
 
 func runOnce(ctx context.Context, w world, g given, _ []string) int {
-	s, err := load(w, g)
-	if err != nil {
-		return s.finish(ctx, err)
-	}
-	return s.finish(ctx, s.once(ctx, g))
+	return bounded(ctx, w, g, defaultTimeout, func(ctx context.Context) int {
+		s, err := load(w, g)
+		if err != nil {
+			return s.finish(ctx, err)
+		}
+		return s.finish(ctx, s.once(ctx, g))
+	})
 }
 
 func runAgent(ctx context.Context, w world, g given, _ []string) int {
 	if g.on("test-verify-only") {
 		return runCheck(ctx, w, g, nil)
 	}
-	s, err := load(w, g)
-	switch {
-	case err != nil:
-		return s.finish(ctx, err)
-	case s.file.ExitAfterAuth:
-		return s.finish(ctx, s.once(ctx, g))
-	}
-	return s.finish(ctx, usageError{"this version cannot stay yet: set exit_after_auth or -exit-after-auth, or use 'latchkey once'"})
+	return bounded(ctx, w, g, defaultTimeout, func(ctx context.Context) int {
+		s, err := load(w, g)
+		switch {
+		case err != nil:
+			return s.finish(ctx, err)
+		case s.file.ExitAfterAuth:
+			return s.finish(ctx, s.once(ctx, g))
+		}
+		return s.finish(ctx, usageError{"this version cannot stay yet: set exit_after_auth or -exit-after-auth, or use 'latchkey once'"})
+	})
 }
 
 const defaultTimeout = 5 * time.Minute
 
 // once is the one-shot: what is asked, the parts, the run, the report.
 func (s *setup) once(ctx context.Context, g given) error {
-	limit, err := g.duration("timeout", defaultTimeout)
-	if err != nil {
-		return err
-	}
 	revoke, err := revocation(g, s.file)
 	if err != nil {
 		return err
@@ -56,8 +55,6 @@ func (s *setup) once(ctx context.Context, g given) error {
 		return err
 	}
 	defer remove()
-	ctx, cancel := deadline(ctx, limit)
-	defer cancel()
 	report, err := oneshot.Run(ctx, oneshot.Job{
 		Session: parts.Session, Client: parts.Client, Sinks: parts.Sinks, SinkRetry: parts.SinkRetry,
 		Templates: parts.Templates, Reads: parts.Reads, Revoke: revoke, Observer: s.observe, Log: s.log,
@@ -67,14 +64,6 @@ func (s *setup) once(ctx context.Context, g given) error {
 		s.log.Info("done", "report", report)
 	}
 	return err
-}
-
-// deadline bounds a run; 0 leaves it unbounded.
-func deadline(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	if limit == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: the run's %s are over (-timeout)", context.DeadlineExceeded, limit))
 }
 
 // revocation reads -revoke-on-exit and refuses at once what could only be

@@ -26,11 +26,16 @@ type Command struct {
 	// Env is the whole environment of the command, as NAME=value.
 	Env []string
 	// Timeout ends it, 0 for never; KillSignal is sent first ("" for
-	// SIGINT), then SIGKILL after KillTimeout, both to the whole group.
+	// SIGINT), then SIGKILL after KillTimeout, both to the whole group. When
+	// it is the run that ends, SIGKILL comes after a second at most.
 	Timeout     time.Duration
 	KillSignal  string
 	KillTimeout time.Duration
 }
+
+// parting is what a command has for its end when the run is over, which was
+// promised to be so at that time.
+const parting = time.Second
 
 // ErrTimeout is the kind of the error of a command that its Timeout ended.
 var ErrTimeout = errors.New("timed out")
@@ -99,11 +104,12 @@ func (r Runner) Run(ctx context.Context, c Command) error {
 		return p.result()
 	default:
 	}
-	p.end(sig, c.KillTimeout)
 	cause := context.Cause(ctx)
 	if errors.Is(cause, ErrTimeout) {
+		p.end(sig, c.KillTimeout)
 		return cause
 	}
+	p.end(sig, min(c.KillTimeout, parting))
 	return fmt.Errorf("%s: stopped: %w", p.program, cause)
 }
 

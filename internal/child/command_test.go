@@ -189,6 +189,41 @@ func TestKillSignalIsTheOneAskedFor(t *testing.T) {
 	}
 }
 
+// The run's own end was promised for a time; kill_timeout is for a command that
+// takes too long while there is time.
+func TestTheEndOfTheRunDoesNotWaitForKillTimeout(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, w := pipe(t)
+	go func() {
+		_, _ = r.Read(make([]byte, 1)) // the trap is set
+		cancel(errors.New("enough"))
+	}()
+	start := time.Now()
+	err := Runner{Output: w}.Run(ctx, Command{
+		Argv: []string{`trap '' INT; echo up; sleep 1000 & sleep 1000`}, Env: []string{envPath}, KillTimeout: time.Hour,
+	})
+	if err == nil || err.Error() != "sh: stopped: enough" || time.Since(start) > time.Minute {
+		t.Errorf("got %v after %s", err, time.Since(start))
+	}
+}
+
+func TestKillAllEndsWhatRunsAndItsGroup(t *testing.T) {
+	r, w := pipe(t)
+	ended := make(chan error)
+	go func() {
+		ended <- Runner{Output: w}.Run(t.Context(), Command{Argv: []string{`trap '' INT TERM; sleep 1000 & echo up; wait`}, Env: []string{envPath}})
+	}()
+	_, _ = r.Read(make([]byte, 1))
+	KillAll()
+	var exit *ExitError
+	if err := <-ended; !errors.As(err, &exit) || exit.Signal != "SIGKILL" {
+		t.Errorf("got %v", err)
+	}
+	w.Close()
+	_, _ = io.ReadAll(r) // ends when the last of the group has
+	KillAll()
+}
+
 func TestNothingIsStartedWhenTheRunIsOver(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

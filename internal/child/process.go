@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"time"
 )
 
@@ -38,11 +39,47 @@ func start(argv, env []string, stdin io.Reader, stdout, stderr io.Writer) (*proc
 		return nil, fmt.Errorf("%s: cannot be started: %w", program, bare(err))
 	}
 	p := &process{program: program, cmd: cmd, done: make(chan struct{})}
+	running.add(p)
 	go func() {
 		defer close(p.done)
 		p.err = cmd.Wait()
+		running.remove(p)
 	}()
 	return p, nil
+}
+
+// running holds the processes that have not ended.
+var running set
+
+type set struct {
+	mu sync.Mutex
+	of map[*process]bool
+}
+
+func (s *set) add(p *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = make(map[*process]bool)
+	}
+	s.of[p] = true
+}
+
+func (s *set) remove(p *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.of, p)
+}
+
+// KillAll kills every program that is still running, with its group, and waits
+// for nothing. It is for a process that is about to leave without having heard
+// from them: in groups of their own they would outlive it.
+func KillAll() {
+	running.mu.Lock()
+	defer running.mu.Unlock()
+	for p := range running.of {
+		_ = signalGroup(p.cmd.Process, os.Kill)
+	}
 }
 
 // result is the error of a process that is done.

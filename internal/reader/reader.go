@@ -52,7 +52,8 @@ func New(c *vault.Client, o Options) *Reader {
 	return &Reader{client: c, o: o, known: make(map[string]cred.Result)}
 }
 
-// Leases returns the leases that the answers so far came with.
+// Leases returns what the answers so far came with and what ends with this
+// reader's token: leases, and tokens that are its children.
 func (r *Reader) Leases() []cred.Lease {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,8 +161,16 @@ func (r *Reader) remember(key string, res cred.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known[key] = res
-	if res.Secret != nil && res.Secret.Lease.ID != "" {
+	if res.Secret == nil {
+		return
+	}
+	if res.Secret.Lease.ID != "" {
 		r.leases = append(r.leases, res.Secret.Lease)
+	}
+	if child := res.Secret.Auth; child != nil && !child.Orphan {
+		l := child.Lease
+		l.ID = "a token with the accessor " + child.Accessor
+		r.leases = append(r.leases, l)
 	}
 }
 
