@@ -93,8 +93,9 @@ func (r *Reader) ReadEach(ctx context.Context, reqs []cred.Request, each func(i 
 
 // ask fetches the requests and waits for all of them. A path that most likely
 // stands as it is does not wait for its mount's preflight: it is read beside
-// it, which spares a round trip, and read again in the rare case that the
-// preflight says otherwise.
+// it, which spares a round trip. An answer needs no confirmation, since a
+// version 2 engine knows no path without its data/; a failure is read again
+// where the preflight says that the path was meant otherwise.
 func (r *Reader) ask(ctx context.Context, todo map[string]cred.Request, answer func(string, cred.Result)) {
 	paths := make([]string, 0, len(todo))
 	for _, req := range todo {
@@ -112,9 +113,11 @@ func (r *Reader) ask(ctx context.Context, todo map[string]cred.Request, answer f
 		if r.mounts.likelyLiteral(req) {
 			g.Go(func() error {
 				res := r.fetch(ctx, req, req.Path, false)
-				<-mounted
-				if path, kv2, err := r.mounts.resolve(req); err == nil && path != req.Path {
-					res = r.fetch(ctx, req, path, kv2)
+				if res.Err != nil {
+					<-mounted
+					if path, kv2, err := r.mounts.resolve(req); err == nil && path != req.Path {
+						res = r.fetch(ctx, req, path, kv2)
+					}
 				}
 				answer(key, res)
 				return nil
