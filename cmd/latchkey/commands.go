@@ -56,7 +56,8 @@ With -online it goes on and proves each step, stopping at the first that
 fails: the address resolves, TCP, TLS, the server's health, login, the token's
 policies and time to live, that the token may read every path the templates
 name, and that every file can be written. It reads no secret, leaves nothing
-behind and revokes its token (not that of a token_file, which it did not make). Exit codes then are those of 'latchkey once'.
+behind and revokes its token; that of a token_file is not its own and stays.
+Exit codes then are those of 'latchkey once'.
 `,
 			groups: [][]option{configOptions, checkOptions, serverOptions, logOptions}, run: runCheck,
 		},

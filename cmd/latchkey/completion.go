@@ -18,7 +18,7 @@ func runCompletion(_ context.Context, w world, _ given, args []string) int {
 
 func completeBash(w io.Writer) {
 	fmt.Fprint(w, "# bash completion for latchkey\n_latchkey() {\n"+
-		"  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]} flag\n"+
+		"  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]} flag dash=\n"+
 		"  local IFS=$' \\t\\n'\n"+
 		"  COMPREPLY=()\n"+
 		"  # '=' splits words, so a flag's value may be the word after '='.\n"+
@@ -26,6 +26,8 @@ func completeBash(w io.Writer) {
 		"  [[ $cur == '=' ]] && { flag=$prev; cur=; }\n"+
 		"  flag=${flag#-}; flag=${flag#-}\n"+
 		"  case $cmd in -*) cmd=agent;; esac\n"+
+		"  # A flag with two dashes is one with a dash before it.\n"+
+		"  case $cur in --*) dash=-;; esac\n"+
 		"  case \"$cmd/$flag\" in\n")
 	for _, c := range commands() {
 		for _, o := range c.options() {
@@ -40,7 +42,7 @@ func completeBash(w io.Writer) {
 		if c.name == "completion" {
 			words = "bash zsh fish"
 		}
-		fmt.Fprintf(w, "    %s) COMPREPLY=($(compgen -W '%s' -- \"$cur\"));;\n", c.name, words)
+		fmt.Fprintf(w, "    %s) COMPREPLY=($(compgen -P \"$dash\" -W '%s' -- \"${cur#$dash}\"));;\n", c.name, words)
 	}
 	fmt.Fprint(w, "  esac\n}\ncomplete -F _latchkey latchkey\n")
 }
