@@ -112,8 +112,11 @@ func (o Online) handshake(ctx context.Context) (string, error) {
 	leaf := st.PeerCertificates[0]
 	trust := "NOT VERIFIED (tls_skip_verify)"
 	if len(st.VerifiedChains) > 0 {
-		chain := st.VerifiedChains[0]
-		trust = fmt.Sprintf("verified for %s by CA %q", st.ServerName, chain[len(chain)-1].Subject)
+		chain, name := st.VerifiedChains[0], st.ServerName
+		if name == "" {
+			name = "its IP address" // which no client names to a server
+		}
+		trust = fmt.Sprintf("verified for %s by CA %q", name, chain[len(chain)-1].Subject)
 	}
 	return fmt.Sprintf("%s, certificate %q until %s, %s", tls.VersionName(st.Version),
 		leaf.Subject, leaf.NotAfter.Format(time.DateOnly), trust), nil

@@ -75,3 +75,34 @@ func TestTheCheckStopsAtTheFirstStepThatFailsAndRevokes(t *testing.T) {
 type unwritable struct{ *keeper }
 
 func (unwritable) Check() error { return errors.New("read-only") }
+
+func TestTheCheckSaysWhoVouchesForTheServer(t *testing.T) {
+	s := vaulttest.New(t, vaulttest.WithTLS())
+	for _, c := range []struct {
+		name string
+		cfg  vault.Config
+		want string
+		kind error
+	}{
+		{"its CA", vault.Config{CACertPEM: s.CA.PEM}, ", verified for its IP address by CA ", nil},
+		{"its CA, by name", vault.Config{CACertPEM: s.CA.PEM, TLSServerName: "localhost"}, ", verified for localhost by CA ", nil},
+		{"nobody asked", vault.Config{SkipVerify: true}, ", NOT VERIFIED (tls_skip_verify)", nil},
+		{"nobody", vault.Config{}, "", vault.ErrInsecure},
+	} {
+		c.cfg.Address = s.Addr()
+		client, err := vault.New(c.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tls Step
+		_ = Online{Client: client}.Run(t.Context(), func(st Step) {
+			if st.Name == "tls" {
+				tls = st
+			}
+		})
+		if !strings.Contains(tls.Detail, c.want) || !errors.Is(tls.Err, c.kind) || (tls.Err == nil) != (c.kind == nil) {
+			t.Errorf("%s: %q %v", c.name, tls.Detail, tls.Err)
+		}
+		_ = client.Close()
+	}
+}

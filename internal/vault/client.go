@@ -116,7 +116,12 @@ func (c *Client) Token() cred.Redacted { return c.token }
 func (c *Client) Namespace() string { return c.namespace }
 
 // Address returns the server's URL without credentials.
-func (c *Client) Address() string { return c.base.Redacted() }
+func (c *Client) Address() string {
+	if c.socket != "" {
+		return "unix://" + c.socket
+	}
+	return c.base.Redacted()
+}
 
 // Login sends body to path (PUT, without /v1/) and returns the token, or with
 // Wrapping a Token that holds only Wrap. An answer without either is

@@ -336,6 +336,9 @@ func TestUnixSocket(t *testing.T) {
 	if got, err := client(t, Config{Address: "unix://" + path}).Read(t.Context(), "x", nil); err != nil || got.Data["a"] != "b" {
 		t.Errorf("%v %v", got, err)
 	}
+	if _, err := client(t, Config{Address: "unix:///none"}).Read(t.Context(), "x", nil); err == nil || !strings.Contains(err.Error(), "read x: unix:///none: dial unix /none") {
+		t.Errorf("a socket that is not there: %v", err)
+	}
 }
 
 func TestBadSettingsAreNamed(t *testing.T) {
