@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"reflect"
 	"regexp"
 	"slices"
@@ -84,8 +85,12 @@ func (p *pass) scrub(msg string) string {
 		lead := q[:strings.IndexAny(q, "\"`'")]
 		return lead + redacted
 	})
-	if cut, _, found := strings.Cut(msg, "range can't iterate over "); found {
-		msg = cut + "range can't iterate over " + redacted
+	// What these are followed by is a value as it is, or a text that was made
+	// of one in a way that no sieve knows.
+	for _, before := range []string{"range can't iterate over ", "non-comparable types ", "non-comparable type ", "error calling sprig_fail: "} {
+		if cut, after, found := strings.Cut(msg, before); found && !strings.Contains(contents, after) {
+			msg = cut + before + redacted
+		}
 	}
 	return word().ReplaceAllStringFunc(msg, func(w string) string {
 		if w == "redacted" || strings.Contains(contents, w) {
@@ -163,6 +168,8 @@ func decodings(s string) []string {
 	for _, q := range []string{strconv.Quote(s), strconv.QuoteToASCII(s)} {
 		out = append(out, q[1:len(q)-1])
 	}
+	out = append(out, base64.StdEncoding.EncodeToString([]byte(s)), base64.URLEncoding.EncodeToString([]byte(s)),
+		hex.EncodeToString([]byte(s)), url.QueryEscape(s), url.PathEscape(s))
 	return append(out, trimmed)
 }
 

@@ -15,7 +15,8 @@ import (
 const canary = "Canary-s3cr3t-5f1e"
 
 // pieces of the canary that must not be seen either.
-var pieces = []string{canary, "s3cr3t", strings.ToUpper(canary), strings.ToLower(canary)}
+var pieces = []string{canary, "s3cr3t", strings.ToUpper(canary), strings.ToLower(canary), "linetwo", "Q2FuYXJ5",
+	"lineoneCanary", "one%0A"}
 
 func TestNoErrorHoldsASecret(t *testing.T) {
 	r := newReader()
@@ -51,6 +52,10 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 		`regexMatch (printf "(%s" .Data.data.v) "x"`,
 		`sprig_fail .Data.data.v`,
 		`sprig_fail (printf "bad %s!" (.Data.data.b64 | base64Decode))`,
+		`sprig_fail (sprig_nospace .Data.data.multi)`,
+		`sprig_fail (.Data.data.v | sprig_b64enc | trimSuffix "=")`,
+		`sprig_fail (.Data.data.multi | urlquery)`,
+		`eq .Data.data.list .Data.data`,
 		`range .Data.data.v }}{{ end`,
 		`range (.Data.data.b64 | base64Decode) }}{{ end`,
 		`index .Data.data.list .Data.data.v`,

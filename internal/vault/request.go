@@ -278,7 +278,8 @@ func (c *Client) scrubber(r request) *strings.Replacer {
 	add := func(s string) {
 		if len(s) >= 6 {
 			q := strconv.Quote(s)
-			sent = append(sent, s, q[1:len(q)-1])
+			j, _ := json.Marshal(s)
+			sent = append(sent, s, q[1:len(q)-1], string(j[1:len(j)-1]))
 		}
 	}
 	add(c.token.Reveal())
