@@ -277,9 +277,9 @@ func (c *Client) scrubber(r request) *strings.Replacer {
 	var sent []string
 	add := func(s string) {
 		if len(s) >= 6 {
-			q := strconv.Quote(s)
 			j, _ := json.Marshal(s)
-			sent = append(sent, s, q[1:len(q)-1], string(j[1:len(j)-1]))
+			q, qj := strconv.Quote(s), strconv.Quote(string(j[1:len(j)-1]))
+			sent = append(sent, s, q[1:len(q)-1], string(j[1:len(j)-1]), qj[1:len(qj)-1])
 		}
 	}
 	add(c.token.Reveal())
