@@ -42,6 +42,15 @@ func (s Schedule) Wait(attempt int) time.Duration {
 	return d
 }
 
+// spread makes a server's Retry-After longer by up to the jitter of a first wait,
+// so that not all who were told the same come back in the same moment.
+func (s Schedule) spread(after time.Duration) time.Duration {
+	if after <= 0 {
+		return 0
+	}
+	return after + time.Duration(rand.Float64()*s.Jitter*float64(s.Base))
+}
+
 // Notice tells an onlooker of a failed attempt that will be repeated.
 type Notice struct {
 	// What is being tried, as given to Do: a verb and its object.
@@ -146,7 +155,7 @@ func Do(ctx context.Context, s Schedule, what string, seen Observer, fn func(con
 		wait := s.Wait(attempt)
 		var ra after
 		if errors.As(err, &ra) {
-			wait = max(wait, ra.RetryAfter())
+			wait = max(wait, s.spread(ra.RetryAfter()))
 		}
 		if end, ok := ctx.Deadline(); ok && time.Until(end) <= wait {
 			return &Exhausted{attempt, err, errTooLate}

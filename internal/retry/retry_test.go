@@ -68,6 +68,29 @@ func TestDo(t *testing.T) {
 	}
 }
 
+func TestThoseWhoWereToldTheSameRetryAfterDoNotComeBackTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waits := map[time.Duration]bool{}
+		for range 20 {
+			start, tries := time.Now(), 0
+			_ = Do(t.Context(), Schedule{Attempts: 2, Base: time.Second, Max: time.Second, Jitter: 0.5}, "x", nil, func(context.Context) error {
+				if tries++; tries == 1 {
+					return polite{7 * time.Second}
+				}
+				return nil
+			})
+			took := time.Since(start)
+			if took < 7*time.Second || took > 7500*time.Millisecond {
+				t.Errorf("waited %v", took)
+			}
+			waits[took] = true
+		}
+		if len(waits) < 2 {
+			t.Error("all came back at the same time")
+		}
+	})
+}
+
 func TestGivingUpEarlySaysThatTheDeadlineComesFirst(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
