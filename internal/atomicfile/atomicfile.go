@@ -155,6 +155,11 @@ func resolve(path string) (target string, old fs.FileInfo, err error) {
 			}
 			return target, fi, nil
 		}
+		// A link to a pipe or a device may name it by a text that is no path,
+		// as /dev/stdout does.
+		if end, err := os.Stat(target); err == nil && !end.Mode().IsRegular() {
+			return "", nil, &fs.PathError{Op: "write", Path: path, Err: ErrNotRegular}
+		}
 		link, err := os.Readlink(target)
 		if err != nil {
 			return "", nil, err
@@ -198,13 +203,17 @@ func same(target string, old fs.FileInfo, data []byte, o Options) bool {
 
 // create makes the temporary file beside its target, private to this user.
 func create(target string) (*os.File, error) {
+	return os.OpenFile(beside(target), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// beside is a name in the directory of the target that nobody has.
+func beside(target string) string {
 	var suffix [8]byte
 	_, _ = rand.Read(suffix[:])
 	// A long name leaves no room for ours: file systems end it at 255 bytes.
 	base := filepath.Base(target)
 	base = base[:min(len(base), 200)]
-	name := filepath.Join(filepath.Dir(target), "."+base+".tmp."+hex.EncodeToString(suffix[:]))
-	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return filepath.Join(filepath.Dir(target), "."+base+".tmp."+hex.EncodeToString(suffix[:]))
 }
 
 // fill sets owner and mode, then writes, syncs and closes.
@@ -225,11 +234,16 @@ func fill(f *os.File, data []byte, o Options) (err error) {
 	return f.Sync()
 }
 
-// backup hard-links what is there to "<target>.bak", replacing an older one.
+// backup hard-links what is there to "<target>.bak", in place of an older one.
+// The link is made under another name first, so that an older backup is there
+// until the new one is, and that nothing but a file is replaced.
 func backup(target string) error {
-	bak := target + ".bak"
-	if err := os.Remove(bak); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	name := beside(target)
+	if err := os.Link(target, name); err != nil {
 		return err
 	}
-	return os.Link(target, bak)
+	err := os.Rename(name, target+".bak")
+	// Where both are links to one file already, rename leaves the first.
+	_ = os.Remove(name)
+	return err
 }

@@ -5,6 +5,7 @@ package atomicfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -96,6 +97,55 @@ func TestBackupKeepsTheOldContent(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(p + ".bak"); string(b) != "two" {
 		t.Errorf("backup holds %q", b)
+	}
+	if got := names(t, filepath.Dir(p)); got != "f f.bak " {
+		t.Errorf("the directory holds %s", got)
+	}
+}
+
+func TestABackupReplacesNothingButAFile(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "f")
+	o := mine(0o600)
+	o.Backup = true
+	write(t, p, "one", o)
+	if err := os.Mkdir(p+".bak", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Write(p, []byte("two"), o); err == nil {
+		t.Error("the backup took the place of a directory")
+	}
+	if got := names(t, filepath.Dir(p)); got != "f f.bak " {
+		t.Errorf("the directory holds %s", got)
+	}
+}
+
+func TestABackupThatIsTheFileItself(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "f")
+	o := mine(0o600)
+	o.Backup = true
+	write(t, p, "one", o)
+	if err := os.Link(p, p+".bak"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, p, "two", o)
+	if got := names(t, filepath.Dir(p)); got != "f f.bak " {
+		t.Errorf("the directory holds %s", got)
+	}
+}
+
+func TestALinkToAPipeIsNotRegular(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	link := filepath.Join(t.TempDir(), "out")
+	if err := os.Symlink(fmt.Sprintf("/dev/fd/%d", w.Fd()), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Write(link, []byte("x"), mine(0o600)); !errors.Is(err, ErrNotRegular) {
+		t.Errorf("error is %v", err)
 	}
 }
 
