@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -189,8 +190,28 @@ func (c *checker) sinks() {
 	}
 }
 
+// sinkFiles names the sinks by the files they write.
+func (c *checker) sinkFiles() map[string]string {
+	files := map[string]string{}
+	if c.f.AutoAuth == nil {
+		return files
+	}
+	for i, s := range c.f.AutoAuth.Sinks {
+		if s.Config.n == nil {
+			continue
+		}
+		if e := s.Config.n.get("path"); e != nil {
+			if path, bad := asString(e.val); bad == nil {
+				files[filepath.Clean(path)] = fmt.Sprintf("auto_auth.sink[%d]", i)
+			}
+		}
+	}
+	return files
+}
+
 func (c *checker) templates() {
 	seen := map[string]int{}
+	sinks := c.sinkFiles()
 	for i := range c.f.Templates {
 		t := &c.f.Templates[i]
 		at := fmt.Sprintf("template[%d]", i)
@@ -204,6 +225,9 @@ func (c *checker) templates() {
 			c.warn(at+".destination", fmt.Sprintf("is that of template[%d] too; the last one written stays", j), "")
 		} else {
 			seen[t.Destination] = i
+		}
+		if sink, dup := sinks[filepath.Clean(t.Destination)]; dup && t.Destination != "" {
+			c.warn(at+".destination", "is the file of "+sink+" too; one takes the other's place", "give each its own")
 		}
 		if w := t.Wait; w != nil && w.Max < w.Min {
 			c.problem(at+".wait", "its max is less than its min", fmt.Sprintf("min is %v, max is %v", w.Min, w.Max))

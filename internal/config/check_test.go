@@ -155,6 +155,7 @@ func TestCheck_warns(t *testing.T) {
 		{"ca_path beside ca_cert", aAuth + "vault { ca_cert = \"a\" ca_path = \"b\" }", ModeCheck, "vault.ca_path is not used: ca_cert wins over it"},
 		{"mount_path without auth", "auto_auth { method \"x\" { mount_path = \"approle\" }\n" + aSink + "}", ModeCheck, "auto_auth.method.mount_path is used as it stands, and mounts of auth methods begin with auth/"},
 		{"one destination twice", aAuth + aTemplate + aTemplate, ModeCheck, "template[1].destination is that of template[0] too; the last one written stays"},
+		{"one file for a sink and a template", "auto_auth {\n" + aMethod + "\nsink \"file\" { config { path = \"//d\" } } }\n" + aTemplate, ModeOnce, "template[0].destination is the file of auto_auth.sink[0] too; one takes the other's place"},
 		{"role", aAuth + "listener \"tcp\" { tls_disable = true role = \"x\" }", ModeCheck, "listener[0].role is not known, so default holds"},
 		{"threshold", aAuth + "template_config { lease_renewal_threshold = 5 }", ModeCheck, "template_config.lease_renewal_threshold should lie between 0 and 1"},
 		{"aad_env_var alone", "auto_auth {\n" + aMethod + "\nsink \"file\" { aad_env_var = \"A\" } }", ModeCheck, "auto_auth.sink[0].aad_env_var has no effect without dh_type"},
