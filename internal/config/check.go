@@ -381,6 +381,12 @@ func (c *checker) once() {
 		if f.Templates[i].Wait != nil {
 			c.warn(fmt.Sprintf("template[%d].wait", i), unused, "files are written at once")
 		}
+		if e := f.Templates[i].Exec; e != nil && e.ReloadSignal != "" {
+			c.warn(fmt.Sprintf("template[%d].exec.reload_signal", i), unused, "a command runs once and ends")
+		}
+		if e := f.Templates[i].Exec; e != nil && e.Splay > 0 {
+			c.warn(fmt.Sprintf("template[%d].exec.splay", i), unused, "no signal is spread out over time")
+		}
 	}
 	for _, key := range []string{"cache", "api_proxy", "telemetry", "template_config.static_secret_render_interval",
 		"auto_auth.enable_reauth_on_new_credentials"} {

@@ -151,6 +151,8 @@ func TestCheck_warns(t *testing.T) {
 		{"cache in a one-shot", aAuth + aTemplate + "cache { }", ModeOnce, "cache is not used by a one-shot"},
 		{"telemetry in a one-shot", aAuth + "telemetry { disable_hostname = true }", ModeOnce, "telemetry is not used by a one-shot"},
 		{"wait in a one-shot", aAuth + "template { source = \"s\" destination = \"d\" wait = \"1s\" }", ModeOnce, "template[0].wait is not used by a one-shot"},
+		{"reload_signal in a one-shot", aAuth + "template { source = \"s\" destination = \"d\" exec { command = [\"x\"] reload_signal = \"SIGHUP\" } }", ModeOnce, "template[0].exec.reload_signal is not used by a one-shot"},
+		{"splay in a one-shot", aAuth + "template { source = \"s\" destination = \"d\" exec { command = [\"x\"] splay = \"1s\" } }", ModeOnce, "template[0].exec.splay is not used by a one-shot"},
 		{"interval in a one-shot", aAuth + "template_config { static_secret_render_interval = 5 exit_on_retry_failure = true }", ModeOnce, "template_config.static_secret_render_interval is not used by a one-shot"},
 		{"ca_path beside ca_cert", aAuth + "vault { ca_cert = \"a\" ca_path = \"b\" }", ModeCheck, "vault.ca_path is not used: ca_cert wins over it"},
 		{"mount_path without auth", "auto_auth { method \"x\" { mount_path = \"approle\" }\n" + aSink + "}", ModeCheck, "auto_auth.method.mount_path is used as it stands, and mounts of auth methods begin with auth/"},

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -157,13 +158,18 @@ func fileProblem(name string, err error) *Problem {
 }
 
 func readFile(name string) ([]byte, *Problem) {
-	info, err := os.Stat(name)
-	if err == nil && info.Size() > maxFileSize {
-		return nil, &Problem{Pos: Pos{File: name}, Text: "is too large for a configuration file"}
-	}
-	data, err := os.ReadFile(name)
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, fileProblem(name, err)
+	}
+	defer f.Close()
+	// What is no regular file does not say beforehand how large it is.
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	switch {
+	case err != nil:
+		return nil, fileProblem(name, err)
+	case len(data) > maxFileSize:
+		return nil, &Problem{Pos: Pos{File: name}, Text: "is too large for a configuration file"}
 	}
 	return data, nil
 }

@@ -363,3 +363,12 @@ func BenchmarkLoad(b *testing.B) {
 		})
 	}
 }
+
+func TestLoad_deviceWithoutEnd(t *testing.T) {
+	if _, err := os.Stat("/dev/zero"); err != nil {
+		t.Skip("no /dev/zero here")
+	}
+	if _, err := Load([]string{"/dev/zero"}, Options{}); err == nil || !strings.Contains(err.Error(), "too large for a configuration file") {
+		t.Errorf("error is %v", err)
+	}
+}
