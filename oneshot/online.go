@@ -124,7 +124,12 @@ func (o Online) handshake(ctx context.Context) (string, error) {
 
 func (o Online) health(ctx context.Context) (string, error) {
 	h, err := o.Client.Health(ctx)
+	var ve *vault.Error
 	switch {
+	case errors.As(err, &ve) && ve.Status/100 == 4 && !vault.Temporary(err), err == nil && h == vault.Health{}:
+		// The path needs no token and no permission: every Vault has it.
+		return "", &vault.Error{Kind: vault.ErrServer, Op: "ask health", Path: "sys/health",
+			Cause: fmt.Errorf("%s answers, but not as a Vault server does; is the address right?", o.Client.Address())}
 	case err != nil:
 		return "", err
 	case !h.Initialized, h.Sealed:

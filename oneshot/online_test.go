@@ -41,6 +41,12 @@ func TestTheCheckStopsAtTheFirstStepThatFailsAndRevokes(t *testing.T) {
 		{"all good", template.Spec{}, nil, until + " paths outputs revoke", nil},
 		{"sealed", template.Spec{}, func(_ *testing.T, _ *Job, s *vaulttest.Server) { s.Seal() }, "address connect tls HEALTH", vault.ErrSealed},
 		{"nobody listens", template.Spec{}, func(_ *testing.T, _ *Job, s *vaulttest.Server) { s.Down() }, "address CONNECT", vault.ErrUnreachable},
+		{"no Vault there", template.Spec{}, func(_ *testing.T, _ *Job, s *vaulttest.Server) {
+			s.Rude(vaulttest.Match{Path: "sys/health"}, vaulttest.Rudeness{Status: 404})
+		}, "address connect tls HEALTH", vault.ErrServer},
+		{"something else in JSON", template.Spec{}, func(_ *testing.T, _ *Job, s *vaulttest.Server) {
+			s.Rude(vaulttest.Match{Path: "sys/health"}, vaulttest.Rudeness{Raw: "{}"})
+		}, "address connect tls HEALTH", vault.ErrServer},
 		{"path denied", template.Spec{Contents: `{{ with secret "sys/policy" }}{{ .Data }}{{ end }}`}, nil, until + " PATHS revoke", vault.ErrDenied},
 		{"write denied", template.Spec{Contents: `{{ with secret "secret/app" "k=v" }}{{ .Data }}{{ end }}`}, nil, until + " PATHS revoke", vault.ErrDenied},
 		{"list allowed for the folder's name with a slash", template.Spec{Contents: `{{ secrets "secret/folder" }}`}, nil, until + " paths outputs revoke", nil},

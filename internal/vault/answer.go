@@ -2,6 +2,7 @@ package vault
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -25,14 +26,14 @@ func (a *answer) secret(now time.Time) *cred.Secret {
 	s := &cred.Secret{
 		RequestID: a.RequestID,
 		Lease: cred.Lease{
-			ID: a.LeaseID, Duration: time.Duration(a.LeaseDuration) * time.Second, Renewable: a.Renewable, Issued: now,
+			ID: a.LeaseID, Duration: lasting(a.LeaseDuration), Renewable: a.Renewable, Issued: now,
 		},
 		Data:     a.Data,
 		Warnings: a.Warnings,
 	}
 	if w := a.WrapInfo; w != nil {
 		s.Wrap = &cred.WrapInfo{
-			Token: cred.Redact(w.Token), Accessor: w.Accessor, TTL: time.Duration(w.TTL) * time.Second,
+			Token: cred.Redact(w.Token), Accessor: w.Accessor, TTL: lasting(w.TTL),
 			CreationTime: w.CreationTime, CreationPath: w.CreationPath, WrappedAccessor: w.WrappedAccessor,
 		}
 	}
@@ -40,7 +41,7 @@ func (a *answer) secret(now time.Time) *cred.Secret {
 		s.Auth = &cred.Token{
 			Value: cred.Redact(t.ClientToken), Accessor: t.Accessor, Type: t.TokenType, Policies: t.Policies,
 			Metadata: t.Metadata, EntityID: t.EntityID, Orphan: t.Orphan, Uses: t.NumUses,
-			Lease: cred.Lease{Duration: time.Duration(t.LeaseDuration) * time.Second, Renewable: t.Renewable, Issued: now},
+			Lease: cred.Lease{Duration: lasting(t.LeaseDuration), Renewable: t.Renewable, Issued: now},
 		}
 	}
 	return s
@@ -95,7 +96,14 @@ func durationOf(v any) time.Duration {
 	if err != nil || sec < 0 {
 		return 0
 	}
-	return time.Duration(sec) * time.Second
+	return lasting(int(sec))
+}
+
+// lasting is a number of seconds as a server may send it: one that makes no
+// sense is none, one beyond all years is the longest there is.
+func lasting(sec int) time.Duration {
+	const most = int(math.MaxInt64 / time.Second)
+	return time.Duration(min(max(sec, 0), most)) * time.Second
 }
 
 // seconds rounds up, so that a short wish does not become none.

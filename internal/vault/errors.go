@@ -29,9 +29,9 @@ var (
 	ErrServer = errors.New("server error")
 	// ErrUnreachable: there was no answer at all.
 	ErrUnreachable = errors.New("unreachable")
-	// ErrInsecure: there is a server, and to go on would not be safe: nobody
-	// vouches for its certificate, or it speaks no TLS where TLS is asked for.
-	// Nothing was sent to it.
+	// ErrInsecure: there is a server, and the two sides do not come to terms
+	// over TLS: nobody vouches for its certificate, it wants another of ours,
+	// or one of them speaks no TLS.
 	ErrInsecure = errors.New("not secure")
 	// ErrNoToken: a login was answered without a token.
 	ErrNoToken = errors.New("answer holds no token")

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -178,11 +180,35 @@ func (c *Client) unreachable(parent context.Context, r request, err error) error
 		err = fmt.Errorf("no answer within %s: %w", c.timeout, err)
 	}
 	kind := ErrUnreachable
-	var untrusted *tls.CertificateVerificationError
-	if errors.As(err, &untrusted) || errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, ErrInsecure) {
+	if why, ok := insecure(err); ok {
 		kind = ErrInsecure
+		err = fmt.Errorf("%w%s", err, why)
 	}
 	return &Error{Kind: kind, Op: r.op, Path: r.path, Cause: fmt.Errorf("%s: %w", c.Address(), err)}
+}
+
+// insecure reports whether both sides are there and do not come to terms over
+// TLS, which no waiting mends, and what the error itself does not say of it.
+func insecure(err error) (why string, ok bool) {
+	var stranger x509.UnknownAuthorityError
+	var untrusted *tls.CertificateVerificationError
+	var remote *net.OpError
+	switch {
+	case errors.As(err, &stranger) && stranger.Cert != nil:
+		return fmt.Sprintf(" (it was issued by %q)", stranger.Cert.Issuer), true
+	case errors.As(err, &untrusted), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, ErrInsecure):
+		return "", true
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		// The type behind these words is not exported.
+		text := remote.Err.Error()
+		switch {
+		case strings.Contains(text, "certificate"):
+			return " (the server did not take the client certificate, or misses one: see client_cert and client_key)", true
+		case strings.Contains(text, "protocol version"):
+			return " (the server does not speak TLS 1.2 or later)", true
+		}
+	}
+	return "", false
 }
 
 // refused turns a status into an error, with the server's words scrubbed of
@@ -202,6 +228,9 @@ func (c *Client) refused(r request, resp *http.Response, data []byte) error {
 		e.Messages = []string{"a redirect that is not followed, to " + place(to)}
 	}
 	e.Kind = kindOf(resp.StatusCode, e.Messages)
+	if bytes.Contains(data, []byte("HTTP request to an HTTPS server")) || bytes.Contains(data, []byte("plain HTTP request was sent to HTTPS port")) {
+		e.Kind, e.Messages = ErrInsecure, []string{"the server speaks https, and the address says http"}
+	}
 	return e
 }
 

@@ -2,11 +2,13 @@ package vault
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -310,13 +312,29 @@ func TestAServerThatIsNotSafeToTalkToIsNotAskedAgain(t *testing.T) {
 	_, plainPort, _ := net.SplitHostPort(plain.Listener.Addr().String())
 	downgrade := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusTemporaryRedirect))
 	t.Cleanup(downgrade.Close)
-	for name, cfg := range map[string]Config{
-		"unknown CA":     {Address: secure.URL},
-		"no TLS":         {Address: "https://127.0.0.1:" + plainPort},
-		"sent to no TLS": {Address: downgrade.URL, SkipVerify: true},
+	start := func(conf *tls.Config) string {
+		s := httptest.NewUnstartedServer(answers(200, `{"data":{}}`))
+		s.Config.ErrorLog, s.TLS = log.New(io.Discard, "", 0), conf
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	asks := start(&tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12})
+	old := start(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}) //nolint:gosec // that is the point
+	_, securePort, _ := net.SplitHostPort(secure.Listener.Addr().String())
+	for name, c := range map[string]struct {
+		cfg  Config
+		says string
+	}{
+		"unknown CA":           {Config{Address: secure.URL}, `it was issued by "O=Acme Co"`},
+		"no TLS":               {Config{Address: "https://127.0.0.1:" + plainPort}, ""},
+		"TLS, and we do not":   {Config{Address: "http://127.0.0.1:" + securePort}, "speaks https"},
+		"sent to no TLS":       {Config{Address: downgrade.URL, SkipVerify: true}, ""},
+		"no certificate of us": {Config{Address: asks, SkipVerify: true}, "see client_cert"},
+		"TLS 1.1":              {Config{Address: old, SkipVerify: true}, "TLS 1.2"},
 	} {
-		_, err := client(t, cfg).Read(t.Context(), "x", nil)
-		if !errors.Is(err, ErrInsecure) || Temporary(err) {
+		_, err := client(t, c.cfg).Read(t.Context(), "x", nil)
+		if !errors.Is(err, ErrInsecure) || Temporary(err) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -370,6 +388,16 @@ func TestTheEnvironmentIsNotRead(t *testing.T) {
 	}
 	if got.Get("X-Vault-Token") != "" || got.Get("X-Vault-Namespace") != "" {
 		t.Errorf("headers %v come from the environment", got)
+	}
+}
+
+func TestATimeToLiveThatMakesNoSense(t *testing.T) {
+	for sent, want := range map[string]time.Duration{"-5": 0, "0": 0, "9223372036854775807": math.MaxInt64 / time.Second * time.Second} {
+		s := serve(t, answers(200, `{"auth":{"client_token":"t","lease_duration":`+sent+`}}`))
+		tok, err := client(t, Config{Address: s.URL}).Login(t.Context(), "auth/x/login", nil)
+		if err != nil || tok.Lease.Duration != want {
+			t.Errorf("%s: %v, %v", sent, tok.Lease.Duration, err)
+		}
 	}
 }
 
