@@ -4,7 +4,7 @@
 // writes to our standard error, because our standard output belongs to data.
 // It leads a process group of its own, so that ending it ends what it started
 // too. Errors name the program and never its arguments, which may hold
-// secrets. Build the environment with Env: it removes first, then adds.
+// secrets.
 package child
 
 import (
@@ -64,9 +64,6 @@ type Runner struct {
 	// command itself has ended.
 	Output io.Writer
 }
-
-// Run runs c to its end with the zero Runner.
-func Run(ctx context.Context, c Command) error { return Runner{}.Run(ctx, c) }
 
 // Run runs c to its end. The error is an *ExitError when the command failed;
 // ErrTimeout when it took too long; ctx's cause when ctx ended it; else the

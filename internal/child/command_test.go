@@ -94,7 +94,7 @@ func TestOutputGoesToStandardErrorAndNotToStandardOutput(t *testing.T) {
 		}
 	}
 	stdout, stderr := read(&os.Stdout), read(&os.Stderr)
-	err := Run(t.Context(), Command{Argv: []string{"echo out; echo err >&2"}, Env: []string{envPath}})
+	err := Runner{}.Run(t.Context(), Command{Argv: []string{"echo out; echo err >&2"}, Env: []string{envPath}})
 	if err != nil {
 		t.Fatal(err)
 	}

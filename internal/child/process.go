@@ -35,11 +35,10 @@ func start(argv, env []string, stdin io.Reader, stdout, stderr io.Writer) (*proc
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	cmd.WaitDelay = straggling
 	ownGroup(cmd)
-	if err := cmd.Start(); err != nil {
+	p := &process{program: program, cmd: cmd, done: make(chan struct{})}
+	if err := running.start(p); err != nil {
 		return nil, fmt.Errorf("%s: cannot be started: %w", program, bare(err))
 	}
-	p := &process{program: program, cmd: cmd, done: make(chan struct{})}
-	running.add(p)
 	go func() {
 		defer close(p.done)
 		p.err = cmd.Wait()
@@ -56,13 +55,19 @@ type set struct {
 	of map[*process]bool
 }
 
-func (s *set) add(p *process) {
+// start starts a process and keeps it, in one step: whoever kills them all in
+// between would miss it.
+func (s *set) start(p *process) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
 	if s.of == nil {
 		s.of = make(map[*process]bool)
 	}
 	s.of[p] = true
+	return nil
 }
 
 func (s *set) remove(p *process) {
