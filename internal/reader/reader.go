@@ -40,8 +40,10 @@ type Reader struct {
 	o      Options
 	mu     sync.Mutex
 	mounts mounts
-	known  map[string]cred.Result
-	leases []cred.Lease
+	// known holds the answers by request, flights those by API path.
+	known   map[string]cred.Result
+	flights map[string]*flight
+	leases  []cred.Lease
 }
 
 // New returns a Reader over the client's identity.
@@ -49,7 +51,7 @@ func New(c *vault.Client, o Options) *Reader {
 	if o.Parallel <= 0 {
 		o.Parallel = 10
 	}
-	return &Reader{client: c, o: o, known: make(map[string]cred.Result)}
+	return &Reader{client: c, o: o, known: make(map[string]cred.Result), flights: make(map[string]*flight)}
 }
 
 // Leases returns what the answers so far came with and what ends with this
@@ -177,9 +179,37 @@ func (r *Reader) remember(key string, res cred.Result) {
 	}
 }
 
-// fetch does one request at an API path, repeated by the schedule where that
-// may help.
+// flight is the one reading of an API path, under way or over.
+type flight struct {
+	done chan struct{}
+	res  cred.Result
+}
+
+// fetch does one request at an API path. Requests that name the same path in
+// two ways, with and without its "data/", share one.
 func (r *Reader) fetch(ctx context.Context, req cred.Request, path string, kv2 bool) cred.Result {
+	if req.Op == cred.OpWrite {
+		return r.get(ctx, req, path, kv2)
+	}
+	key := cred.Request{Op: req.Op, Path: path, Query: req.Query}.Key()
+	r.mu.Lock()
+	f, shared := r.flights[key]
+	if !shared {
+		f = &flight{done: make(chan struct{})}
+		r.flights[key] = f
+	}
+	r.mu.Unlock()
+	if shared {
+		<-f.done
+		return f.res
+	}
+	f.res = r.get(ctx, req, path, kv2)
+	close(f.done)
+	return f.res
+}
+
+// get does a request, repeated by the schedule where that may help.
+func (r *Reader) get(ctx context.Context, req cred.Request, path string, kv2 bool) cred.Result {
 	var s *cred.Secret
 	err := retry.Do(ctx, r.o.Retry, req.String(), r.o.Observer, func(ctx context.Context) (err error) {
 		s, err = r.once(ctx, req, path, kv2)

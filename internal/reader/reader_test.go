@@ -115,6 +115,34 @@ func TestEachPathIsReadOnceAndEachMountAskedOnce(t *testing.T) {
 	}
 }
 
+func TestASecretNamedInTwoWaysIsReadOnce(t *testing.T) {
+	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
+		"GET kv2/data/s": data(`{"data":{"data":{"n":"1"},"metadata":{}}}`),
+	})
+	r := reader(t, s, Options{Parallel: 2})
+	reqs := []cred.Request{
+		{Path: "kv2/s"}, {Path: "kv2/data/s"}, {Path: "kv2/data/s", Query: "version=1"}, {Path: "kv2/s", Query: "version=1"},
+		{Path: "kv2/data/none"}, {Path: "kv2/none"},
+	}
+	for _, batch := range [][]cred.Request{reqs, reqs[:1], reqs} {
+		for i, res := range r.ReadAll(t.Context(), batch) {
+			if missing := i >= 4; errors.Is(res.Err, vault.ErrNotFound) != missing || (res.Err != nil) != missing {
+				t.Errorf("%s: %v", batch[i], res.Err)
+			}
+		}
+	}
+	want := []string{"GET kv2/data/none", "GET kv2/data/s", "GET kv2/data/s?version=1"}
+	var got []string
+	for _, line := range s.requests() {
+		if !strings.Contains(line, "sys/internal") {
+			got = append(got, line)
+		}
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("requests %q, want %q", got, want)
+	}
+}
+
 func TestPathsAreResolvedByTheMount(t *testing.T) {
 	for _, c := range []struct {
 		req  cred.Request
