@@ -126,11 +126,20 @@ func first(err error) (error, kind) {
 	all := causes(err)
 	best, row := all[0], classify(all[0])
 	for _, c := range all[1:] {
-		if k := classify(c); k.code < row.code {
+		if k := classify(c); weight(c, k) < weight(best, row) {
 			best, row = c, k
 		}
 	}
 	return best, row
+}
+
+// weight is the code, but for a token that was not revoked: that is the end of a
+// story, and counts only where nothing else went wrong.
+func weight(err error, k kind) int {
+	if errors.Is(err, oneshot.ErrRevokeRefused) {
+		return 1000
+	}
+	return k.code
 }
 
 // fail prints the one final line (cause, place, hint) for a fault that came

@@ -59,6 +59,7 @@ func TestExitCodes(t *testing.T) {
 		{"command fails", wrapped(template.ErrCommand, errors.New("x")), 6},
 		{"ours", errors.New("x"), 1},
 		{"several: the lowest counts", errors.Join(wrapped(sink.ErrWrite, errors.New("x")), answer(vault.ErrNotFound)), 4},
+		{"a refused revocation beside what failed", errors.Join(oneshot.ErrRevokeRefused, answer(vault.ErrNotFound)), 4},
 		{"several, wrapped", fmt.Errorf("all: %w", errors.Join(wrapped(sink.ErrWrite, errors.New("x")), nil, answer(vault.ErrSealed))), 5},
 	} {
 		text, got := explain(c.err)

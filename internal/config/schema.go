@@ -330,7 +330,7 @@ var templateExecStanza = stanza{
 		{name: "timeout", typ: tDur, def: "30s", doc: "The limit for the command.", at: func(t any) any { return &t.(*TemplateExec).Timeout }},
 		{name: "env", typ: tBlock, sub: &execEnvStanza, at: func(t any) any { return &t.(*TemplateExec).Env }},
 		{name: "kill_signal", typ: tString, def: "SIGINT", doc: "The signal that asks the command to end.", at: func(t any) any { return &t.(*TemplateExec).KillSignal }},
-		{name: "kill_timeout", typ: tDur, def: "30s", doc: "How long it has before SIGKILL.", at: func(t any) any { return &t.(*TemplateExec).KillTimeout }},
+		{name: "kill_timeout", typ: tDur, def: "30s", doc: "How long it has before SIGKILL; a second at most when the run itself ends.", at: func(t any) any { return &t.(*TemplateExec).KillTimeout }},
 		{name: "reload_signal", typ: tString, doc: "The signal for a command that still runs when the file changes again.", at: func(t any) any { return &t.(*TemplateExec).ReloadSignal }},
 		{name: "splay", typ: tDur, def: "0", doc: "Wait a random time up to this one before a signal.", at: func(t any) any { return &t.(*TemplateExec).Splay }},
 	},

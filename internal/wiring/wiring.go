@@ -38,7 +38,8 @@ type Options struct {
 	// the method's own, and only a backoff that somebody set changes how
 	// reads are tried again.
 	Origins config.Origins
-	// Preserve has methods leave credentials as they are; see auth.Options.
+	// Preserve is for a login that only checks: methods leave credentials as
+	// they are, see auth.Options, and the answer is not wrapped.
 	Preserve bool
 	// Stdout is for sinks that write there, Output for what commands print.
 	Stdout, Output io.Writer
@@ -118,13 +119,18 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 	if err != nil {
 		return at(err, m.Pos)
 	}
+	wrap := m.WrapTTL
+	if o.Preserve {
+		// Nobody would unwrap it, so it could not be looked at nor revoked.
+		wrap = 0
+	}
 	method, err := build(auth.Options{
 		Mount: m.MountPath, Config: m.Config, Client: serverConfig(f, o, "auto-auth"),
-		Wrap: m.WrapTTL, Preserve: o.Preserve, Log: logging.Named(o.Log, "auth"),
+		Wrap: wrap, Preserve: o.Preserve, Log: logging.Named(o.Log, "auth"),
 	})
 	errs := []error{at(err, m.Pos)}
 	if err == nil {
-		p.Session = session.New(method, client.Wrapping(m.WrapTTL), session.Options{
+		p.Session = session.New(method, client.Wrapping(wrap), session.Options{
 			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
 		})
 	}
