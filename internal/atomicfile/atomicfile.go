@@ -239,11 +239,28 @@ func fill(f *os.File, data []byte, o Options) (err error) {
 // until the new one is, and that nothing but a file is replaced.
 func backup(target string) error {
 	name := beside(target)
-	if err := os.Link(target, name); err != nil {
+	if err := link(target, name); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone by now: nothing to keep
+		}
 		return err
 	}
 	err := os.Rename(name, target+".bak")
 	// Where both are links to one file already, rename leaves the first.
 	_ = os.Remove(name)
 	return err
+}
+
+// link is os.Link for a file that others may replace meanwhile: the system then
+// answers that the one it has just found is not there any more.
+func link(from, to string) error {
+	for {
+		err := os.Link(from, to)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if _, gone := os.Lstat(from); gone != nil {
+			return err
+		}
+	}
 }

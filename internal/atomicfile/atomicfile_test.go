@@ -103,6 +103,28 @@ func TestBackupKeepsTheOldContent(t *testing.T) {
 	}
 }
 
+func TestBackupsOfManyWritersAtOnce(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "f")
+	o := mine(0o600)
+	o.Backup = true
+	write(t, p, "0", o)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 25 {
+				if _, err := Write(p, []byte{byte(i)}, o); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := names(t, filepath.Dir(p)); got != "f f.bak " {
+		t.Errorf("the directory holds %s", got)
+	}
+}
+
 func TestABackupReplacesNothingButAFile(t *testing.T) {
 	p := filepath.Join(t.TempDir(), "f")
 	o := mine(0o600)
@@ -195,7 +217,8 @@ func TestAFailedWriteLeavesWhatWasThere(t *testing.T) {
 }
 
 func TestAFullDiskLeavesTheOldFileAndNoTemporary(t *testing.T) {
-	// A file size limit fails the write in the middle, as a full disk does.
+	// A file size limit fails the write in the middle, as a full disk does. It
+	// holds for the log that go test keeps of opened files too, so it is large.
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
@@ -203,10 +226,10 @@ func TestAFullDiskLeavesTheOldFileAndNoTemporary(t *testing.T) {
 	dir := t.TempDir()
 	p := filepath.Join(dir, "f")
 	write(t, p, "old", mine(0o600))
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 4096, Max: old.Max}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 4 << 20, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Write(p, make([]byte, 1<<20), mine(0o600))
+	_, err := Write(p, make([]byte, 5<<20), mine(0o600))
 	if e := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); e != nil {
 		t.Fatal(e)
 	}
