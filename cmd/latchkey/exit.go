@@ -66,6 +66,7 @@ var kinds = []kind{
 	{of(wiring.ErrServerSettings), exitUsage, "see the vault stanza, its flags and its environment: latchkey check"},
 	{of(oneshot.ErrRevokeRefused), exitUsage, "leave -revoke-on-exit out; all else is done that could be"},
 	{of(vault.ErrInsecure), exitServer, "the settings and the server do not agree on TLS: see ca_cert, tls_server_name, client_cert and the address"},
+	{of(template.ErrSource), exitUsage, "correct the path, or make the file readable for this user"},
 	{of(template.ErrParse), exitUsage, "correct the template; nothing was fetched and nothing was written"},
 	{both(of(session.ErrLogin), of(auth.ErrCredentials)), exitLogin, "put the credential where the configuration says, or correct the path"},
 	{both(of(session.ErrLogin), vault.Temporary), exitServer, "see that the server is up, unsealed and reachable from here: latchkey check -online"},

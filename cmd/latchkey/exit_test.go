@@ -33,6 +33,7 @@ func TestExitCodes(t *testing.T) {
 		{"usage", usageError{"x"}, 2},
 		{"a problem", &config.Problem{Text: "x"}, 2},
 		{"problems", config.Problems{{Text: "x"}}, 2},
+		{"template source is not there", wrapped(template.ErrSource, errors.New("x")), 2},
 		{"template does not parse", wrapped(template.ErrParse, errors.New("x")), 2},
 		{"revocation refused", oneshot.ErrRevokeRefused, 2},
 		{"login refused", wrapped(session.ErrLogin, answer(vault.ErrBadRequest)), 3},

@@ -70,7 +70,7 @@ func prepare(i int, spec Spec, o Options) (*tmpl, error) {
 	if spec.Source != "" {
 		b, err := os.ReadFile(spec.Source)
 		if err != nil {
-			return nil, t.fail(ErrParse, fmt.Errorf("source: %w", err))
+			return nil, t.fail(ErrSource, err)
 		}
 		contents = string(b)
 	}

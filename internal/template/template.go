@@ -30,6 +30,8 @@ var (
 	// options. Every error of New is this, except a user or group that this
 	// machine does not know, which is ErrWrite.
 	ErrParse = errors.New("template does not parse")
+	// ErrSource: the file that holds the template cannot be read.
+	ErrSource = errors.New("template source cannot be read")
 	// ErrMissing: a key that the template names is not in the secret, or a
 	// Consul key or Nomad variable that it needs does not exist.
 	ErrMissing = errors.New("missing key")
