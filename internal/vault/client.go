@@ -2,8 +2,10 @@ package vault
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -68,6 +70,9 @@ type core struct {
 // New checks the configuration and reads the TLS files; it dials nothing.
 // Its error names the setting at fault.
 func New(cfg Config) (*Client, error) {
+	if strings.ContainsFunc(cfg.Namespace, isControl) {
+		return nil, fmt.Errorf("namespace %q holds a control character", cfg.Namespace)
+	}
 	co, err := newCore(cfg)
 	if err != nil {
 		return nil, err

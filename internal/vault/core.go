@@ -88,6 +88,9 @@ func newCore(cfg Config) (*core, error) {
 		co.limiter = rate.NewLimiter(rate.Limit(cfg.RateLimit), max(cfg.RateBurst, 1))
 	}
 	for k, v := range cfg.Headers {
+		if strings.ContainsFunc(k, notInName) || k == "" || strings.ContainsFunc(v, isControl) {
+			return nil, fmt.Errorf("header %q cannot be sent: a name is letters, digits and dashes, a value has no control characters", k)
+		}
 		co.headers.Set(k, v)
 	}
 	return co, nil
@@ -110,6 +113,9 @@ func parseAddress(address string) (base *url.URL, socket string, err error) {
 			address = "…" + address[at:] // what stands before may be a password
 		}
 		return nil, "", fmt.Errorf("address %q is not of the form https://host:port", address)
+	}
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
+		return nil, "", fmt.Errorf("address %q: there is no port %s", u.Redacted(), u.Port())
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	u.RawQuery, u.Fragment = "", ""
@@ -151,6 +157,14 @@ func proxyFromEnvironment(r *http.Request) (*url.URL, error) {
 		return nil, errors.New("the proxy that HTTPS_PROXY or HTTP_PROXY names is not of the form http://host:port")
 	}
 	return u, nil
+}
+
+// isControl tells what no header may hold, nor a token.
+func isControl(c rune) bool { return c < 0x20 || c == 0x7f }
+
+// notInName tells what no header's name holds.
+func notInName(c rune) bool {
+	return !strings.ContainsRune("!#$%&'*+-.^_`|~", c) && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 }
 
 // cleanNamespace yields "" or a path that ends with one slash and has none in

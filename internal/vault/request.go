@@ -53,7 +53,7 @@ func (c *Client) secret(ctx context.Context, r request) (*cred.Secret, error) {
 // do sends the request once and decodes a good answer into out. An answer
 // without content leaves out alone.
 func (c *Client) do(ctx context.Context, r request, out any) error {
-	if strings.ContainsFunc(c.token.Reveal(), func(c rune) bool { return c < 0x20 || c == 0x7f }) {
+	if strings.ContainsFunc(c.token.Reveal(), isControl) {
 		return r.fail(ErrInvalidToken, "the token holds characters that no token has; is it a whole file?")
 	}
 	if c.limiter != nil {

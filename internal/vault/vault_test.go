@@ -368,6 +368,11 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"both client cert":        {Address: "https://h", ClientCert: dir},
 		"proxy address is not":    {Address: "https://h", ProxyAddress: "://"},
 		`address "https:" is not`: {Address: "https://"},
+		"there is no port 99999":  {Address: "http://u:pw@127.0.0.1:99999"},
+		`header "bad header"`:     {Address: "https://h", Headers: map[string]string{"bad header": "1"}},
+		`header "X-A" cannot`:     {Address: "https://h", Headers: map[string]string{"X-A": "a\r\nX-B: b"}},
+		`header "X-Ü" cannot`:     {Address: "https://h", Headers: map[string]string{"X-Ü": "1"}},
+		`namespace "a\nb" holds`:  {Address: "https://h", Namespace: "a\nb"},
 	} {
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: error %v does not say %q", cfg, err, want)
