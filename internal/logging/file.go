@@ -82,8 +82,27 @@ func (r *rotating) probe() error {
 	return f.Close()
 }
 
-// open makes the library open the file, which it does at the first write.
+// open makes the library open the file, which it does at the first write. One
+// that it had to make is opened once more, to append: others may write to it
+// too, and whoever does not append writes over their lines.
 func (r *rotating) open() error {
+	_, err := os.Stat(r.path)
+	made := errors.Is(err, fs.ErrNotExist)
+	if err := r.openOnce(); err != nil || !made {
+		return err
+	}
+	return r.again()
+}
+
+// again opens the file that is there.
+func (r *rotating) again() error {
+	if err := r.log.Close(); err != nil {
+		return err
+	}
+	return r.openOnce()
+}
+
+func (r *rotating) openOnce() error {
 	r.log = &timberjack.Logger{
 		Filename:    r.path,
 		MaxSize:     unlimited,
@@ -120,8 +139,10 @@ func (r *rotating) Write(line []byte) (int, error) {
 func (r *rotating) rotate(reason string) error {
 	r.size = 0
 	if r.maxFiles >= 0 {
-		r.opened = time.Now()
-		return r.log.RotateWithReason(reason)
+		if err := r.log.RotateWithReason(reason); err != nil {
+			return err
+		}
+		return r.again()
 	}
 	// The library knows no "keep none": 0 means all to it as well.
 	if err := r.log.Close(); err != nil {

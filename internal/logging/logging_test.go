@@ -230,6 +230,43 @@ func TestARestartAppends(t *testing.T) {
 	}
 }
 
+func TestTwoProcessesShareAFileAndNoLineIsLost(t *testing.T) {
+	for name, rotate := range map[string]int{"a new file": 0, "after a rotation": 60} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "x.log")
+		a, _, closeA := logFile(t, Options{File: path, RotateBytes: rotate})
+		if rotate > 0 {
+			a.Info("a line that is moved aside")
+			a.Info("a line that is moved aside")
+		}
+		b, _, closeB := logFile(t, Options{File: path})
+		for range 3 {
+			b.Info("of b")
+			if rotate == 0 {
+				a.Info("of a")
+			}
+		}
+		a.Info("end")
+		if err := errors.Join(closeA.Close(), closeB.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		files, _ := filepath.Glob(filepath.Join(dir, "*"))
+		for _, f := range files {
+			text, _ := os.ReadFile(f)
+			got = append(got, text...)
+		}
+		for word, n := range map[string]int{"of a": 3, "of b": 3, "end": 1, "moved": 2} {
+			if rotate == 0 && word == "moved" || rotate > 0 && word == "of a" {
+				n = 0
+			}
+			if strings.Count(string(got), word) != n {
+				t.Errorf("%s: %q not %d times in %q", name, word, n, got)
+			}
+		}
+	}
+}
+
 func TestRotation(t *testing.T) {
 	day := 24 * time.Hour
 	tests := []struct {
