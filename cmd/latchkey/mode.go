@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"latchkey/internal/config"
+	"latchkey/internal/sink"
 	"latchkey/oneshot"
 )
 
@@ -50,6 +52,9 @@ func (s *setup) once(ctx context.Context, g given) error {
 		return err
 	}
 	defer parts.Session.Close()
+	if g.on("combine-logs") && slices.ContainsFunc(parts.Sinks, toStdout) {
+		return usageError{"-combine-logs would put log lines beside the token that a sink writes to standard output; leave one of them out"}
+	}
 	remove, err := s.pidFile()
 	if err != nil {
 		return err
@@ -64,6 +69,11 @@ func (s *setup) once(ctx context.Context, g given) error {
 		s.log.Info("done", "report", report)
 	}
 	return err
+}
+
+// toStdout reports whether a sink writes where -combine-logs does.
+func toStdout(s sink.Sink) bool {
+	return slices.Contains([]string{"stdout", "file /dev/stdout", "file /dev/fd/1", "file /proc/self/fd/1"}, s.Name())
 }
 
 // revocation reads -revoke-on-exit and refuses at once what could only be
