@@ -123,7 +123,7 @@ func causes(err error) []error {
 
 // first picks the cause that decides: the one with the lowest code, which is
 // the one nearest to the root of the trouble.
-func first(err error) (error, kind) {
+func first(err error) (kind, error) {
 	all := causes(err)
 	best, row := all[0], classify(all[0])
 	for _, c := range all[1:] {
@@ -131,7 +131,7 @@ func first(err error) (error, kind) {
 			best, row = c, k
 		}
 	}
-	return best, row
+	return row, best
 }
 
 // weight is the code, but for a token that was not revoked: that is the end of a
@@ -153,7 +153,7 @@ func fail(w io.Writer, err error) int {
 
 // explain is the text of the final line and the exit code.
 func explain(err error) (string, int) {
-	cause, row := first(err)
+	row, cause := first(err)
 	text := cause.Error()
 	if n := len(causes(err)); n > 1 {
 		text = fmt.Sprintf("%s (and %d more)", text, n-1)

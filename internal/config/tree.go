@@ -259,8 +259,6 @@ func isKeyByte(c byte) bool {
 	return c == '_' || c == '-' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-func (n *node) pos() Pos { return n.src.pos(n.off) }
-
 // get is the last entry of that name, nil for none.
 func (n *node) get(key string) *entry {
 	for i := len(n.entries) - 1; i >= 0; i-- {

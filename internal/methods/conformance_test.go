@@ -48,14 +48,14 @@ func plain(t *testing.T, _ string, m mood) vault.Config {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch m {
 		case denied:
-			http.Error(w, `{"errors":["permission denied"]}`, 403)
+			http.Error(w, `{"errors":["permission denied"]}`, http.StatusForbidden)
 		case badRequest:
-			http.Error(w, `{"errors":["invalid credentials"]}`, 400)
+			http.Error(w, `{"errors":["invalid credentials"]}`, http.StatusBadRequest)
 		case sealed:
-			http.Error(w, `{"errors":["Vault is sealed"]}`, 503)
+			http.Error(w, `{"errors":["Vault is sealed"]}`, http.StatusServiceUnavailable)
 		case rateLimited:
 			w.Header().Set("Retry-After", "7")
-			http.Error(w, `{"errors":["rate limit quota exceeded"]}`, 429)
+			http.Error(w, `{"errors":["rate limit quota exceeded"]}`, http.StatusTooManyRequests)
 		case noToken:
 			fmt.Fprint(w, `{"data":{},"auth":{"client_token":""},"wrap_info":{"token":""}}`)
 		case silent:

@@ -115,7 +115,7 @@ func shellWords(t *testing.T, line string) (name, value string) {
 	if bare := regexp.MustCompile("(?s)\\\\[\\\\\"$`]").ReplaceAllString(inner, ""); strings.ContainsAny(bare, "\"$`\\") {
 		t.Fatalf("%q holds something bare", rest)
 	}
-	return name, regexp.MustCompile("(?s)\\\\(.)").ReplaceAllString(inner, "$1")
+	return name, regexp.MustCompile(`(?s)\\(.)`).ReplaceAllString(inner, "$1")
 }
 
 func FuzzDotenv(f *testing.F) {
