@@ -139,12 +139,14 @@ func (s *setup) parts(preserve bool) wiring.Options {
 	}
 }
 
-// observe tells of a failed attempt: on a terminal as the live line, else as a
-// log line.
+// observe tells of a failed attempt: on a terminal as the live line; as a log
+// line where there is no terminal, or a log file that must not miss it.
 func (s *setup) observe(n retry.Notice) {
 	if s.console.live() {
 		s.console.waiting(n)
-		return
+		if s.file.LogFile == "" {
+			return
+		}
 	}
 	s.log.Warn("waiting to try again", "what", n.What, "attempt", n.Attempt, "next", n.Next.Round(time.Millisecond), "error", n.Err)
 }

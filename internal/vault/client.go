@@ -114,9 +114,6 @@ func (c *Client) Agent(userAgent string) *Client {
 	return &v
 }
 
-// Token returns the token of this view.
-func (c *Client) Token() cred.Redacted { return c.token }
-
 // Namespace returns the namespace of this view, "" for the root.
 func (c *Client) Namespace() string { return c.namespace }
 
@@ -182,15 +179,6 @@ func (c *Client) LookupSelf(ctx context.Context) (cred.Token, error) {
 		return cred.Token{}, r.fail(ErrNoToken, "the answer holds no token")
 	}
 	return tok, nil
-}
-
-// RenewSelf extends the view's token; increment 0 leaves the choice to the server.
-func (c *Client) RenewSelf(ctx context.Context, increment time.Duration) (cred.Token, error) {
-	body := map[string]any{}
-	if increment > 0 {
-		body["increment"] = seconds(increment)
-	}
-	return c.Wrapping(0).login(ctx, request{op: "renew", method: http.MethodPut, path: "auth/token/renew-self", body: body})
 }
 
 // RevokeSelf ends the view's token and every lease it made.
