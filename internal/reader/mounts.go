@@ -58,35 +58,51 @@ func (m *mounts) add(path string, found vault.Mount, err error) {
 // learnMounts asks once per mount. Which paths share a mount is known only
 // from an answer, so each round asks for one path per first segment and looks
 // what that covers; a mount of several segments costs a further round only
-// where its first segment is shared.
+// where its first segment is shared. Where a path got no mount for an answer,
+// the others of its segment are asked together, for they may fare alike.
 func (r *Reader) learnMounts(ctx context.Context, paths []string) {
 	sort.Strings(paths)
+	paths = slices.Compact(paths)
+	mute := make(map[string]bool)
 	for {
-		ask := make(map[string]string)
+		var ask []string
+		asked := make(map[string]bool)
 		for _, p := range paths {
 			if _, known, _ := r.mounts.of(p); known || needsNoMount(p) {
 				continue
 			}
-			first, _, _ := strings.Cut(p, "/")
-			if ask[first] == "" {
-				ask[first] = p
+			if first, _, _ := strings.Cut(p, "/"); !asked[first] || mute[first] {
+				asked[first] = true
+				ask = append(ask, p)
 			}
 		}
-		if len(ask) == 0 {
+		if len(ask) == 0 || ctx.Err() != nil {
 			return
 		}
-		var g errgroup.Group
-		g.SetLimit(r.o.Parallel)
+		r.askMounts(ctx, ask)
 		for _, p := range ask {
-			g.Go(func() error {
-				m, err := r.preflight(ctx, p)
+			first, _, _ := strings.Cut(p, "/")
+			mount, _, _ := r.mounts.of(p)
+			mute[first] = mount.Path == ""
+		}
+	}
+}
+
+// askMounts does one round. What was called off says nothing about a mount.
+func (r *Reader) askMounts(ctx context.Context, paths []string) {
+	var g errgroup.Group
+	g.SetLimit(r.o.Parallel)
+	for _, p := range paths {
+		g.Go(func() error {
+			m, err := r.preflight(ctx, p)
+			if ctx.Err() == nil {
 				m.Path = relative(m.Path, p, r.client.Namespace())
 				r.mounts.add(p, m, err)
-				return nil
-			})
-		}
-		_ = g.Wait()
+			}
+			return nil
+		})
 	}
+	_ = g.Wait()
 }
 
 // preflight repeats a passing fault; any other failure is an answer.

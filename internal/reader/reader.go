@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -93,6 +94,10 @@ func (r *Reader) ReadEach(ctx context.Context, reqs []cred.Request, each func(i 
 	r.ask(ctx, todo, answer)
 }
 
+// preflightGrace is how long a preflight may still take when all it could tell
+// is known.
+const preflightGrace = time.Second
+
 // ask fetches the requests and waits for all of them. A path that most likely
 // stands as it is does not wait for its mount's preflight: it is read beside
 // it, which spares a round trip. An answer needs no confirmation, since a
@@ -105,9 +110,11 @@ func (r *Reader) ask(ctx context.Context, todo map[string]cred.Request, answer f
 	}
 	mounted := make(chan struct{})
 	var preflights sync.WaitGroup
+	mountCtx, callOff := context.WithCancel(ctx)
+	defer callOff()
 	preflights.Go(func() {
 		defer close(mounted)
-		r.learnMounts(ctx, paths)
+		r.learnMounts(mountCtx, paths)
 	})
 	var g errgroup.Group
 	g.SetLimit(r.o.Parallel)
@@ -126,6 +133,12 @@ func (r *Reader) ask(ctx context.Context, todo map[string]cred.Request, answer f
 			})
 			delete(todo, key)
 		}
+	}
+	if len(todo) == 0 {
+		// Nobody waits for a mount any more; a preflight that hangs is let be.
+		_ = g.Wait()
+		impatient := time.AfterFunc(preflightGrace, callOff)
+		defer impatient.Stop()
 	}
 	preflights.Wait()
 	for key, req := range todo {

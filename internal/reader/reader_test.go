@@ -353,3 +353,58 @@ func TestAnswersAreHandedOverAsTheyArrive(t *testing.T) {
 		t.Errorf("answers came as %v", got)
 	}
 }
+
+func TestAPreflightThatHangsDoesNotHoldUpWhatIsRead(t *testing.T) {
+	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
+		"GET kv2/data/a":                        data(`{"data":{"data":{"n":"1"},"metadata":{}}}`),
+		"GET sys/internal/ui/mounts/kv2/data/a": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	res := reader(t, s, Options{}).ReadAll(ctx, []cred.Request{{Path: "kv2/data/a"}})
+	if res[0].Err != nil || ctx.Err() != nil {
+		t.Errorf("%v, %v", res[0].Err, ctx.Err())
+	}
+}
+
+func TestAnUnansweredMountCostsOneMoreRoundAndNotOnePerPath(t *testing.T) {
+	const n = 20
+	var mu sync.Mutex
+	together, most := 0, 0
+	release := make(chan struct{})
+	routes := map[string]func(http.ResponseWriter, *http.Request){}
+	var reqs []cred.Request
+	for i := range n {
+		p := fmt.Sprintf("denied/%02d", i)
+		reqs = append(reqs, cred.Request{Path: p})
+		routes["GET "+p] = data(`{"data":{"n":"1"}}`)
+		if i == 0 {
+			continue // the first is refused at once
+		}
+		routes["GET sys/internal/ui/mounts/"+p] = func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			together++
+			most = max(most, together)
+			if together == n-1 {
+				close(release)
+			}
+			mu.Unlock()
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+			w.WriteHeader(403)
+		}
+	}
+	s := serve(t, routes)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, res := range reader(t, s, Options{Parallel: 64}).ReadAll(ctx, reqs) {
+		if res.Err != nil {
+			t.Fatal(res.Err)
+		}
+	}
+	if most != n-1 {
+		t.Errorf("at most %d preflights together, want %d", most, n-1)
+	}
+}
