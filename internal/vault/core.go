@@ -47,7 +47,8 @@ func newCore(cfg Config) (*core, error) {
 		MaxIdleConnsPerHost:   max(cfg.MaxConnsPerHost, 2),
 		DisableKeepAlives:     cfg.DisableKeepAlive,
 		DisableCompression:    true,
-		ForceAttemptHTTP2:     true,
+		// HTTP/2 is spoken over TLS alone; setting it up costs a start.
+		ForceAttemptHTTP2: base.Scheme == "https",
 	}
 	for key, path := range map[string]string{
 		"ca_cert": cfg.CACert, "ca_path": cfg.CAPath, "client_cert": cfg.ClientCert, "client_key": cfg.ClientKey,
