@@ -82,14 +82,7 @@ func goodbyeTime(ctx context.Context) (context.Context, context.CancelFunc) {
 // done all the same, and the report says so.
 func Run(ctx context.Context, j Job) (Report, error) {
 	rep := Report{Start: time.Now()}
-	// What the templates want is found out while the login is on its way.
-	var found *template.Discovery
-	var beside sync.WaitGroup
-	if j.Templates != nil {
-		beside.Go(func() { found = j.Templates.Discover() })
-	}
 	tok, err := j.Session.Login(ctx)
-	beside.Wait()
 	if err != nil {
 		return rep, err
 	}
@@ -101,8 +94,8 @@ func Run(ctx context.Context, j Job) (Report, error) {
 	reads := reader.New(j.Session.Client(j.Client), j.Reads)
 	var both sync.WaitGroup
 	both.Go(func() { sinks = j.deliver(ctx, tok) })
-	if found != nil {
-		rep.Templates, templates = found.Render(ctx, reads)
+	if j.Templates != nil {
+		rep.Templates, templates = j.Templates.Render(ctx, reads)
 	}
 	both.Wait()
 	rep.wrote(len(j.Sinks), time.Now())

@@ -46,33 +46,7 @@ type Outcome struct {
 // A template that fails disturbs no other. The error joins those of the
 // templates with ErrorFatal, nil when there is none; the Report has them all.
 func (s *Set) Render(ctx context.Context, r Reader) (Report, error) {
-	return s.Discover().Render(ctx, r)
-}
-
-// Discovery is a Render that has found out what most of its templates want.
-type Discovery struct{ u *run }
-
-// Discover does the part of a Render that needs no Reader and starts no
-// program: it evaluates the templates once with nothing known. It serves to use
-// the time until there is a token. It writes nothing.
-func (s *Set) Discover() *Discovery {
-	u := s.newRun(nil)
-	for _, j := range u.jobs {
-		// Helpers of the library may run programs, and an output is not
-		// kept, since a text that wants nothing is soon evaluated again.
-		if j.t.text == nil || !j.t.text.library {
-			u.evaluate([]*job{j})
-			j.discovered = !j.done && len(j.want)+len(j.pki) > 0
-			j.output, j.side = nil, nil
-		}
-	}
-	return &Discovery{u}
-}
-
-// Render goes on from there; see Set.Render. It can be called once.
-func (d *Discovery) Render(ctx context.Context, r Reader) (Report, error) {
-	u := d.u
-	u.reader = r
+	u := s.newRun(r)
 	defer u.remote.clients.Stop()
 	passes := 0
 	for open := u.open(); len(open) > 0; open = u.open() {
@@ -84,7 +58,7 @@ func (d *Discovery) Render(ctx context.Context, r Reader) (Report, error) {
 		}
 		passes++
 		// In parts, so that not all outputs are in memory at a time.
-		for part := range slices.Chunk(undiscovered(open), 4*writers) {
+		for part := range slices.Chunk(open, 4*writers) {
 			u.write(u.evaluate(part))
 		}
 		if open = u.open(); len(open) > 0 {
@@ -93,15 +67,6 @@ func (d *Discovery) Render(ctx context.Context, r Reader) (Report, error) {
 	}
 	u.runCommands(ctx)
 	return u.report(passes)
-}
-
-// undiscovered leaves out the jobs whose first pass is over already.
-func undiscovered(jobs []*job) []*job {
-	return slices.DeleteFunc(slices.Clone(jobs), func(j *job) bool {
-		was := j.discovered
-		j.discovered = false
-		return was
-	})
 }
 
 func (u *run) mayGoOn(ctx context.Context, passes int) error {

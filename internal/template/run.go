@@ -38,9 +38,6 @@ type job struct {
 	err  error
 	// inLibrary says that the first pass is over.
 	inLibrary bool
-	// discovered says that what the first pass wants is known and not yet
-	// fetched.
-	discovered bool
 
 	// What the last pass asked for and did not have.
 	want   []Request
