@@ -137,8 +137,13 @@ func (r *Reader) ask(ctx context.Context, todo map[string]cred.Request, answer f
 	if len(todo) == 0 {
 		// Nobody waits for a mount any more; a preflight that hangs is let be.
 		_ = g.Wait()
-		impatient := time.AfterFunc(preflightGrace, callOff)
-		defer impatient.Stop()
+		patience := time.NewTimer(preflightGrace)
+		defer patience.Stop()
+		select {
+		case <-mounted:
+		case <-patience.C:
+			callOff()
+		}
 	}
 	preflights.Wait()
 	for key, req := range todo {
