@@ -118,7 +118,7 @@ func completeFish(w io.Writer) {
 			fmt.Fprintf(w, "complete -c latchkey -n %s -a 'bash zsh fish'\n", seen)
 		}
 		for _, o := range c.options() {
-			fmt.Fprintf(w, "complete -c latchkey -n %s -o %s -d %s%s\n", seen, o.name, quoteFish(o.doc), fishAction(o))
+			fmt.Fprintf(w, "complete -c latchkey -n %s -o %s -l %s -d %s%s\n", seen, o.name, o.name, quoteFish(o.doc), fishAction(o))
 		}
 	}
 }
