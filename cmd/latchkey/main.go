@@ -52,14 +52,12 @@ func (i interrupted) code() int { return 128 + int(i.sig) }
 func signalled() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 2)
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
+		// Setting up takes a while that the start need not wait for; until
+		// then a signal ends the process, with nothing done.
+		signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
 		for n := 0; ; n++ {
-			sig, ok := <-ch
-			if !ok {
-				return
-			}
-			i := interrupted{sig.(syscall.Signal)}
+			i := interrupted{(<-ch).(syscall.Signal)}
 			if n > 0 {
 				child.KillAll()
 				os.Exit(i.code())
@@ -67,5 +65,5 @@ func signalled() (context.Context, func()) {
 			cancel(i)
 		}
 	}()
-	return ctx, func() { signal.Stop(ch); close(ch); cancel(nil) }
+	return ctx, func() { signal.Stop(ch); cancel(nil) }
 }

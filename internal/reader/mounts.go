@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -55,6 +56,46 @@ func (m *mounts) add(path string, found vault.Mount, err error) {
 	m.failed[path] = err
 }
 
+// preflight is the asking for mounts beside the reads: it begins when somebody
+// wants it, and done is closed when it is over.
+type preflight struct {
+	want  func()
+	done  chan struct{}
+	leave func()
+}
+
+// preflights prepares to ask for the mounts of paths. leave ends it: what
+// nobody wanted is not asked, and what hangs is not waited for longer than
+// preflightGrace.
+func (r *Reader) preflights(ctx context.Context, paths []string) preflight {
+	ctx, callOff := context.WithCancel(ctx)
+	begin, done := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(done)
+		select {
+		case <-begin:
+			r.learnMounts(ctx, paths)
+		case <-ctx.Done():
+		}
+	})
+	want := sync.OnceFunc(func() { close(begin) })
+	return preflight{want: want, done: done, leave: func() {
+		select {
+		case <-begin:
+			patience := time.NewTimer(preflightGrace)
+			defer patience.Stop()
+			select {
+			case <-done:
+			case <-patience.C:
+			}
+		default:
+		}
+		callOff()
+		wg.Wait()
+	}}
+}
+
 // learnMounts asks once per mount. Which paths share a mount is known only
 // from an answer, so each round asks for one path per first segment and looks
 // what that covers; a mount of several segments costs a further round only
@@ -94,7 +135,7 @@ func (r *Reader) askMounts(ctx context.Context, paths []string) {
 	g.SetLimit(r.o.Parallel)
 	for _, p := range paths {
 		g.Go(func() error {
-			m, err := r.preflight(ctx, p)
+			m, err := r.mountOf(ctx, p)
 			if ctx.Err() == nil {
 				m.Path = relative(m.Path, p, r.client.Namespace())
 				r.mounts.add(p, m, err)
@@ -105,8 +146,8 @@ func (r *Reader) askMounts(ctx context.Context, paths []string) {
 	_ = g.Wait()
 }
 
-// preflight repeats a passing fault; any other failure is an answer.
-func (r *Reader) preflight(ctx context.Context, path string) (m vault.Mount, err error) {
+// mountOf repeats a passing fault; any other failure is an answer.
+func (r *Reader) mountOf(ctx context.Context, path string) (m vault.Mount, err error) {
 	err = retry.Do(ctx, r.o.Retry, "find mount of "+path, r.o.Observer, func(ctx context.Context) (err error) {
 		m, err = r.client.Mount(ctx, path)
 		if err != nil && !vault.Temporary(err) {

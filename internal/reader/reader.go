@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -99,53 +100,50 @@ func (r *Reader) ReadEach(ctx context.Context, reqs []cred.Request, each func(i 
 const preflightGrace = time.Second
 
 // ask fetches the requests and waits for all of them. A path that most likely
-// stands as it is does not wait for its mount's preflight: it is read beside
-// it, which spares a round trip. An answer needs no confirmation, since a
-// version 2 engine knows no path without its data/; a failure is read again
-// where the preflight says that the path was meant otherwise.
+// stands as it is does not wait for its mount's preflight, which spares a round
+// trip. An answer needs no confirmation, since a version 2 engine knows no path
+// without its data/; a failure is read again where the preflight says that the
+// path was meant otherwise.
 func (r *Reader) ask(ctx context.Context, todo map[string]cred.Request, answer func(string, cred.Result)) {
-	paths := make([]string, 0, len(todo))
-	for _, req := range todo {
-		paths = append(paths, req.Path)
-	}
-	mounted := make(chan struct{})
-	var preflights sync.WaitGroup
-	mountCtx, callOff := context.WithCancel(ctx)
-	defer callOff()
-	preflights.Go(func() {
-		defer close(mounted)
-		r.learnMounts(mountCtx, paths)
-	})
-	var g errgroup.Group
-	g.SetLimit(r.o.Parallel)
+	literal := make(map[string]cred.Request)
+	var paths []string
 	for key, req := range todo {
+		paths = append(paths, req.Path)
 		if r.mounts.likelyLiteral(req) {
-			g.Go(func() error {
-				res := r.fetch(ctx, req, req.Path, false)
-				if res.Err != nil {
-					<-mounted
-					if path, kv2, err := r.mounts.resolve(req); err == nil && path != req.Path {
-						res = r.fetch(ctx, req, path, kv2)
-					}
-				}
-				answer(key, res)
-				return nil
-			})
+			literal[key] = req
 			delete(todo, key)
 		}
 	}
-	if len(todo) == 0 {
-		// Nobody waits for a mount any more; a preflight that hangs is let be.
-		_ = g.Wait()
-		patience := time.NewTimer(preflightGrace)
-		defer patience.Stop()
-		select {
-		case <-mounted:
-		case <-patience.C:
-			callOff()
-		}
+	m := r.preflights(ctx, paths)
+	defer m.leave()
+	var g errgroup.Group
+	g.SetLimit(r.o.Parallel)
+	var open atomic.Int64
+	open.Store(int64(len(literal)))
+	if len(todo) > 0 {
+		m.want()
 	}
-	preflights.Wait()
+	for key, req := range literal {
+		g.Go(func() error {
+			res := r.fetch(ctx, req, req.Path, false)
+			if res.Err != nil || open.Add(-1) > 0 {
+				// Something may yet have to know its mount; when the one
+				// path there is was answered well, nothing has.
+				m.want()
+			}
+			if res.Err != nil {
+				<-m.done
+				if path, kv2, err := r.mounts.resolve(req); err == nil && path != req.Path {
+					res = r.fetch(ctx, req, path, kv2)
+				}
+			}
+			answer(key, res)
+			return nil
+		})
+	}
+	if len(todo) > 0 {
+		<-m.done
+	}
 	for key, req := range todo {
 		g.Go(func() error {
 			path, kv2, err := r.mounts.resolve(req)

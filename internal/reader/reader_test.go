@@ -284,28 +284,46 @@ func TestLeasesAreKnown(t *testing.T) {
 	}
 }
 
-func TestAnAPIPathIsReadBesideItsPreflight(t *testing.T) {
-	arrived := make(chan struct{})
-	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
-		"GET kv2/data/a": func(w http.ResponseWriter, _ *http.Request) {
-			close(arrived)
-			_, _ = io.WriteString(w, `{"data":{"data":{"n":"1"},"metadata":{}}}`)
-		},
-		// The preflight is answered only when the read is there: one after
-		// the other, nobody would ever come to an end.
-		"GET sys/internal/ui/mounts/kv2/data/a": func(w http.ResponseWriter, r *http.Request) {
+func TestOneAPIPathNeedsNoPreflight(t *testing.T) {
+	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){"GET kv2/data/a": data(`{"data":{"data":{"n":"1"},"metadata":{}}}`)})
+	res := reader(t, s, Options{}).ReadAll(t.Context(), []cred.Request{{Path: "kv2/data/a"}})
+	if res[0].Err != nil || fmt.Sprint(s.requests()) != "[GET kv2/data/a]" {
+		t.Errorf("%v after %v", res[0].Err, s.requests())
+	}
+}
+
+// beside serves two secrets, the second of which is answered only when the
+// mount's preflight is there too: in sequence, nobody would come to an end.
+func beside(t *testing.T, mount func(http.ResponseWriter, *http.Request)) *server {
+	asked := make(chan struct{})
+	preflight := func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		mount(w, r)
+	}
+	return serve(t, map[string]func(http.ResponseWriter, *http.Request){
+		"GET kv2/data/a": data(`{"data":{"data":{"n":"1"},"metadata":{}}}`),
+		"GET kv2/data/b": func(w http.ResponseWriter, r *http.Request) {
 			select {
-			case <-arrived:
+			case <-asked:
 			case <-r.Context().Done():
 			}
-			_, _ = io.WriteString(w, `{"data":{"path":"kv2/","type":"kv","options":{"version":"2"}}}`)
+			_, _ = io.WriteString(w, `{"data":{"data":{"n":"2"},"metadata":{}}}`)
 		},
+		"GET sys/internal/ui/mounts/kv2/data/a": preflight,
 	})
+}
+
+func TestAPIPathsAreReadBesideTheirPreflight(t *testing.T) {
+	s := beside(t, data(`{"data":{"path":"kv2/","type":"kv","options":{"version":"2"}}}`))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	res := reader(t, s, Options{}).ReadAll(ctx, []cred.Request{{Path: "kv2/data/a"}})
-	if res[0].Err != nil || len(s.requests()) != 2 {
-		t.Errorf("%v after %v", res[0].Err, s.requests())
+	for _, res := range reader(t, s, Options{}).ReadAll(ctx, []cred.Request{{Path: "kv2/data/a"}, {Path: "kv2/data/b"}}) {
+		if res.Err != nil {
+			t.Error(res.Err)
+		}
+	}
+	if len(s.requests()) != 3 {
+		t.Errorf("requests: %v", s.requests())
 	}
 }
 
@@ -355,15 +373,13 @@ func TestAnswersAreHandedOverAsTheyArrive(t *testing.T) {
 }
 
 func TestAPreflightThatHangsDoesNotHoldUpWhatIsRead(t *testing.T) {
-	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
-		"GET kv2/data/a":                        data(`{"data":{"data":{"n":"1"},"metadata":{}}}`),
-		"GET sys/internal/ui/mounts/kv2/data/a": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-	})
+	s := beside(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	res := reader(t, s, Options{}).ReadAll(ctx, []cred.Request{{Path: "kv2/data/a"}})
-	if res[0].Err != nil || ctx.Err() != nil {
-		t.Errorf("%v, %v", res[0].Err, ctx.Err())
+	for _, res := range reader(t, s, Options{}).ReadAll(ctx, []cred.Request{{Path: "kv2/data/a"}, {Path: "kv2/data/b"}}) {
+		if res.Err != nil || ctx.Err() != nil {
+			t.Errorf("%v, %v", res.Err, ctx.Err())
+		}
 	}
 }
 
