@@ -58,7 +58,7 @@ func (s *Set) Render(ctx context.Context, r Reader) (Report, error) {
 		}
 		passes++
 		// In parts, so that not all outputs are in memory at a time.
-		for part := range slices.Chunk(open, 4*writers) {
+		for part := range slices.Chunk(open, 16*writers) {
 			u.write(u.evaluate(part))
 		}
 		if open = u.open(); len(open) > 0 {
@@ -100,8 +100,9 @@ func (u *run) report(passes int) (Report, error) {
 }
 
 // writers is how many files are written at a time: syncing to disk is waiting,
-// and waiting together is quicker even on one processor.
-const writers = 32
+// and waiting together is quicker even on one processor. Many more contend for
+// the directory they share: 32 cost 50 templates 5 % more than 8.
+const writers = 8
 
 // write puts the complete templates on disk. Those that touch a path that
 // another touches too, or write more than one file, go one after the other.
