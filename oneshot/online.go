@@ -40,6 +40,10 @@ type Step struct {
 // left, and a token that the login made is revoked even when a later step fails.
 func (o Online) Run(ctx context.Context, done func(Step)) error {
 	var tok cred.Token
+	var plans []template.Plan
+	if o.Templates != nil {
+		plans = o.Templates.Requests()
+	}
 	steps := []struct {
 		name string
 		run  func() (string, error)
@@ -50,8 +54,8 @@ func (o Online) Run(ctx context.Context, done func(Step)) error {
 		{"health", func() (string, error) { return o.health(ctx) }},
 		{"login", func() (detail string, err error) { tok, detail, err = o.login(ctx); return detail, err }},
 		{"token", func() (string, error) { return describe(tok), nil }},
-		{"paths", func() (string, error) { return o.paths(ctx, tok) }},
-		{"outputs", o.outputs},
+		{"paths", func() (string, error) { return o.paths(ctx, tok, plans) }},
+		{"outputs", func() (string, error) { return o.outputs(plans) }},
 	}
 	var failed error
 	for _, s := range steps {
@@ -177,13 +181,13 @@ var needs = map[cred.Op][]string{
 
 // paths asks the server what the token may do on each path that the first
 // pass of the templates would ask for, under its API name.
-func (o Online) paths(ctx context.Context, tok cred.Token) (string, error) {
-	if o.Templates == nil || tok.Value.Empty() {
+func (o Online) paths(ctx context.Context, tok cred.Token, plans []template.Plan) (string, error) {
+	if len(plans) == 0 || tok.Value.Empty() {
 		return "none to check", nil
 	}
 	var reqs []cred.Request
 	var errs []error
-	for _, p := range o.Templates.Requests() {
+	for _, p := range plans {
 		reqs = append(reqs, p.Requests...)
 		errs = append(errs, p.Err)
 	}
@@ -221,7 +225,7 @@ func may(capabilities []string) string {
 }
 
 // outputs tries every place that a run would write to.
-func (o Online) outputs() (string, error) {
+func (o Online) outputs(plans []template.Plan) (string, error) {
 	var errs []error
 	n := 0
 	for _, s := range o.Sinks {
@@ -232,11 +236,9 @@ func (o Online) outputs() (string, error) {
 			}
 		}
 	}
-	if o.Templates != nil {
-		for _, p := range o.Templates.Requests() {
-			n++
-			errs = append(errs, p.CheckWritable())
-		}
+	for _, p := range plans {
+		n++
+		errs = append(errs, p.CheckWritable())
 	}
 	return fmt.Sprintf("%d writable", n), errors.Join(errs...)
 }

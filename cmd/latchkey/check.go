@@ -37,7 +37,7 @@ func check(ctx context.Context, w world, g given, format string) int {
 		err = v.offline(s, g, format)
 	}
 	if err == nil && g.on("online") {
-		err = v.online(ctx, s, g)
+		err = v.online(ctx)
 	}
 	v.failed(err)
 	if c, ok := ended(ctx); ok {
@@ -66,10 +66,9 @@ func (v *verdict) offline(s *setup, g given, format string) error {
 			v.warn("as a one-shot: ", once)
 		}
 	}
-	o := s.parts(true)
 	if err == nil {
-		var local error
-		_, built := wiring.Build(s.file, o)
+		var built, local error
+		v.parts, built = wiring.Build(s.file, s.parts(true))
 		if err, local = split(built); !g.on("online") {
 			v.warn("here: ", local)
 		} else {
@@ -150,11 +149,8 @@ func (v *verdict) printed(s *setup, format string) error {
 }
 
 // online goes the way of a run against the server.
-func (v *verdict) online(ctx context.Context, s *setup, g given) error {
-	parts, err := wiring.Build(s.file, s.parts(true))
-	if err != nil {
-		return err
-	}
+func (v *verdict) online(ctx context.Context) error {
+	parts := v.parts
 	if parts.Session != nil {
 		defer parts.Session.Close()
 	}

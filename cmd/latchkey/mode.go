@@ -47,7 +47,7 @@ func (s *setup) once(ctx context.Context, g given) error {
 	if err != nil {
 		return err
 	}
-	parts, err := s.build(config.ModeOnce, false)
+	parts, err := s.build(config.ModeOnce)
 	if err != nil {
 		return err
 	}

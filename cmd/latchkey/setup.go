@@ -28,13 +28,6 @@ type setup struct {
 	json    bool
 }
 
-// notConfig are the flags that say something to the command, not to the
-// configuration.
-var notConfig = map[string]bool{
-	"config": true, "lenient": true, "timeout": true, "revoke-on-exit": true, "format": true, "print": true,
-	"online": true, "combine-logs": true, "test-verify-only": true,
-}
-
 // load reads the configuration and lays environment and flags over it. The
 // setup is returned with an error too, for it knows how to say it.
 func load(w world, g given) (*setup, error) {
@@ -44,13 +37,8 @@ func load(w world, g given) (*setup, error) {
 	if err != nil {
 		return s, err
 	}
-	flags := config.Flags{}
-	for name, v := range g {
-		if !notConfig[name] && !inert(name) {
-			flags[name] = v
-		}
-	}
-	s.file, s.origins, err = s.loaded.Resolve(flags, w.lookup)
+	// The flags that say something to the command are passed over there.
+	s.file, s.origins, err = s.loaded.Resolve(config.Flags(g), w.lookup)
 	if err != nil {
 		return s, err
 	}
@@ -120,18 +108,19 @@ func (s *setup) warn(list []config.Warning) {
 }
 
 // build checks the configuration for a mode and makes the parts.
-func (s *setup) build(m config.Mode, preserve bool) (*wiring.Parts, error) {
+func (s *setup) build(m config.Mode) (*wiring.Parts, error) {
 	s.warn(s.loaded.Warnings)
 	warnings, err := config.Check(s.file, m)
 	s.warn(warnings)
 	if err != nil {
 		return nil, err
 	}
-	parts, err := wiring.Build(s.file, s.parts(preserve))
+	parts, err := wiring.Build(s.file, s.parts(false))
 	s.warn(s.loaded.LateWarnings())
 	return parts, err
 }
 
+// parts is what the parts are given; preserve is for a login that only checks.
 func (s *setup) parts(preserve bool) wiring.Options {
 	return wiring.Options{
 		Method: methods.Lookup, Environ: s.w.environ, Origins: s.origins,

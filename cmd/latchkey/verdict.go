@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"latchkey/internal/config"
+	"latchkey/internal/wiring"
 )
 
 // verdict is what check found, in the shape of its JSON.
@@ -23,6 +24,8 @@ type verdict struct {
 
 	// effective is for the text form; last is its last line.
 	effective, last string
+	// parts are what the configuration makes, nil where it is at fault.
+	parts *wiring.Parts
 }
 
 type finding struct {

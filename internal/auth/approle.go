@@ -34,7 +34,7 @@ type appRole struct {
 	remove       bool
 	wrappingPath string // "": the file holds the secret_id itself
 
-	roleID, secretID cred.Redacted
+	secretID cred.Redacted
 	// opened is the wrapping token that secretID came out of; asked is the
 	// last one that the server was asked to unwrap, answered or not.
 	opened, asked cred.Redacted
@@ -64,10 +64,11 @@ func AppRole(o Options) (Method, error) {
 }
 
 func (m *appRole) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
-	if err := m.readRoleID(); err != nil {
+	roleID, _, err := m.roleIDFile.latest()
+	if err != nil {
 		return cred.Token{}, m.o.attempted(err)
 	}
-	body := map[string]any{"role_id": m.roleID.Reveal()}
+	body := map[string]any{"role_id": roleID.Reveal()}
 	read, err := m.readSecretID(ctx, c)
 	if err != nil {
 		return cred.Token{}, m.o.attempted(err)
@@ -86,19 +87,6 @@ func (m *appRole) Login(ctx context.Context, c *vault.Client) (cred.Token, error
 		m.secretIDFile.discard(read, false)
 	}
 	return tok, nil
-}
-
-func (m *appRole) readRoleID() error {
-	id, err := m.roleIDFile.read()
-	switch {
-	case err == nil:
-		m.roleID = id
-	case m.roleID.Empty():
-		return err
-	default:
-		m.o.logger().Debug("using the role_id read earlier", "error", err)
-	}
-	return nil
 }
 
 // readSecretID brings m.secretID up to date and returns the content of the

@@ -27,8 +27,10 @@ type credentialFile struct {
 	lines bool
 	// keep makes discard do nothing.
 	keep bool
-	// log is needed by discard alone.
+	// log is needed by latest and discard.
 	log *slog.Logger
+	// last is what latest read last.
+	last cred.Redacted
 	// complained is set after the first removal that failed: a read-only
 	// mount stays one, and saying so again at each login helps nobody.
 	complained bool
@@ -56,6 +58,21 @@ func (f *credentialFile) read() (cred.Redacted, error) {
 		return cred.Redacted{}, fmt.Errorf("%w: no %s: %s is empty", ErrCredentials, f.what, f.path)
 	}
 	return cred.Redact(s), nil
+}
+
+// latest returns the content, or what was read last when the file is gone or
+// empty by now. fresh is the content alone, empty in the second case.
+func (f *credentialFile) latest() (value, fresh cred.Redacted, err error) {
+	fresh, err = f.read()
+	switch {
+	case err == nil:
+		f.last = fresh
+	case f.last.Empty():
+		return cred.Redacted{}, cred.Redacted{}, err
+	default:
+		f.log.Debug("using what was read earlier", "credential", f.what, "error", err)
+	}
+	return f.last, fresh, nil
 }
 
 func slurp(path string) ([]byte, error) {

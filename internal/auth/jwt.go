@@ -25,7 +25,6 @@ type jwt struct {
 	o    Options
 	cfg  jwtConfig
 	file credentialFile
-	last cred.Redacted
 }
 
 // JWT is the constructor of method "jwt".
@@ -41,16 +40,11 @@ func JWT(o Options) (Method, error) {
 }
 
 func (m *jwt) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
-	read, err := m.file.read()
-	switch {
-	case err == nil:
-		m.last = read
-	case m.last.Empty():
+	token, read, err := m.file.latest()
+	if err != nil {
 		return cred.Token{}, m.o.attempted(err)
-	default:
-		m.o.logger().Debug("using the JWT read earlier", "error", err)
 	}
-	tok, err := login(ctx, c, m.o, map[string]any{"role": m.cfg.Role, "jwt": m.last.Reveal()})
+	tok, err := login(ctx, c, m.o, map[string]any{"role": m.cfg.Role, "jwt": token.Reveal()})
 	if err == nil && m.cfg.Remove && !read.Empty() {
 		m.file.discard(read, m.cfg.FollowSymlinks)
 	}

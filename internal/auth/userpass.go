@@ -22,7 +22,6 @@ type userPass struct {
 	o    Options
 	cfg  userPassConfig
 	file credentialFile
-	last cred.Redacted
 }
 
 // UserPass is the constructor of method "userpass", which vault agent lacks.
@@ -39,16 +38,11 @@ func UserPass(o Options) (Method, error) {
 }
 
 func (m *userPass) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
-	read, err := m.file.read()
-	switch {
-	case err == nil:
-		m.last = read
-	case m.last.Empty():
+	password, read, err := m.file.latest()
+	if err != nil {
 		return cred.Token{}, m.o.attempted(err)
-	default:
-		m.o.logger().Debug("using the password read earlier", "error", err)
 	}
-	tok, err := c.Login(ctx, m.o.Mount+"/login/"+m.cfg.Username, map[string]any{"password": m.last.Reveal()})
+	tok, err := c.Login(ctx, m.o.Mount+"/login/"+m.cfg.Username, map[string]any{"password": password.Reveal()})
 	if err != nil {
 		return cred.Token{}, m.o.attempted(err)
 	}

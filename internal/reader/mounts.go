@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"latchkey/internal/cred"
-	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
 
@@ -146,13 +145,10 @@ func (r *Reader) askMounts(ctx context.Context, paths []string) {
 	_ = g.Wait()
 }
 
-// mountOf repeats a passing fault; any other failure is an answer.
+// mountOf asks which mount serves a path, patiently.
 func (r *Reader) mountOf(ctx context.Context, path string) (m vault.Mount, err error) {
-	err = retry.Do(ctx, r.o.Retry, "find mount of "+path, r.o.Observer, func(ctx context.Context) (err error) {
+	err = r.patiently(ctx, "find mount of "+path, func(ctx context.Context) (err error) {
 		m, err = r.client.Mount(ctx, path)
-		if err != nil && !vault.Temporary(err) {
-			return retry.Permanent(err)
-		}
 		return err
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ type Options struct {
 }
 
 // Reader reads with one identity. It is safe for concurrent use, but two
-// concurrent calls may both ask for the same thing.
+// concurrent calls may both make the same write.
 type Reader struct {
 	client *vault.Client
 	o      Options
@@ -224,14 +224,11 @@ func (r *Reader) fetch(ctx context.Context, req cred.Request, path string, kv2 b
 	return f.res
 }
 
-// get does a request, repeated by the schedule where that may help.
+// get does a request, patiently.
 func (r *Reader) get(ctx context.Context, req cred.Request, path string, kv2 bool) cred.Result {
 	var s *cred.Secret
-	err := retry.Do(ctx, r.o.Retry, req.String(), r.o.Observer, func(ctx context.Context) (err error) {
+	err := r.patiently(ctx, req.String(), func(ctx context.Context) (err error) {
 		s, err = r.once(ctx, req, path, kv2)
-		if err != nil && !vault.Temporary(err) {
-			return retry.Permanent(err)
-		}
 		return err
 	})
 	switch {
@@ -244,6 +241,18 @@ func (r *Reader) get(ctx context.Context, req cred.Request, path string, kv2 boo
 		r.o.Log.WarnContext(ctx, "server warns", "path", path, "warning", w)
 	}
 	return cred.Result{Secret: s}
+}
+
+// patiently does what is asked and repeats it by the schedule after a passing
+// fault; any other failure is an answer.
+func (r *Reader) patiently(ctx context.Context, what string, try func(context.Context) error) error {
+	return retry.Do(ctx, r.o.Retry, what, r.o.Observer, func(ctx context.Context) error {
+		err := try(ctx)
+		if err != nil && !vault.Temporary(err) {
+			return retry.Permanent(err)
+		}
+		return err
+	})
 }
 
 func (r *Reader) once(ctx context.Context, req cred.Request, path string, kv2 bool) (*cred.Secret, error) {
@@ -264,7 +273,7 @@ func (r *Reader) once(ctx context.Context, req cred.Request, path string, kv2 bo
 	default:
 		query, err := url.ParseQuery(req.Query)
 		if err != nil {
-			return nil, retry.Permanent(fmt.Errorf("read %s: query: %w", path, err))
+			return nil, fmt.Errorf("read %s: query: %w", path, err)
 		}
 		return r.client.Read(ctx, path, query)
 	}
