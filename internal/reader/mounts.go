@@ -55,31 +55,30 @@ func (m *mounts) add(path string, found vault.Mount, err error) {
 	m.failed[path] = err
 }
 
-// preflight is the asking for mounts beside the reads: it begins when somebody
-// wants it, and done is closed when it is over.
+// preflight is the asking for mounts beside the reads: run asks when somebody
+// wants it and closes done when that is over; leave has it end.
 type preflight struct {
-	want  func()
-	done  chan struct{}
-	leave func()
+	run, want, leave func()
+	done             chan struct{}
 }
 
-// preflights prepares to ask for the mounts of paths. leave ends it: what
-// nobody wanted is not asked, and what hangs is not waited for longer than
+// preflights prepares to ask for the mounts of paths. Once it is left, what
+// nobody wanted is not asked, and what hangs goes on for no longer than
 // preflightGrace.
 func (r *Reader) preflights(ctx context.Context, paths []string) preflight {
 	ctx, callOff := context.WithCancel(ctx)
 	begin, done := make(chan struct{}), make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	run := func() {
 		defer close(done)
 		select {
 		case <-begin:
 			r.learnMounts(ctx, paths)
 		case <-ctx.Done():
 		}
-	})
+	}
 	want := sync.OnceFunc(func() { close(begin) })
-	return preflight{want: want, done: done, leave: func() {
+	leave := func() {
+		defer callOff()
 		select {
 		case <-begin:
 			patience := time.NewTimer(preflightGrace)
@@ -90,9 +89,8 @@ func (r *Reader) preflights(ctx context.Context, paths []string) preflight {
 			}
 		default:
 		}
-		callOff()
-		wg.Wait()
-	}}
+	}
+	return preflight{run, want, leave, done}
 }
 
 // learnMounts asks once per mount. Which paths share a mount is known only

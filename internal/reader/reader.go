@@ -115,6 +115,9 @@ func (r *Reader) ask(ctx context.Context, todo map[string]cred.Request, answer f
 		}
 	}
 	m := r.preflights(ctx, paths)
+	var beside sync.WaitGroup
+	beside.Go(m.run)
+	defer beside.Wait()
 	defer m.leave()
 	var g errgroup.Group
 	g.SetLimit(r.o.Parallel)

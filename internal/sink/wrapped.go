@@ -18,7 +18,7 @@ type wrapped struct {
 	ttl    time.Duration
 
 	// pending is a wrapping that could not be written yet, of which token
-	// and since when: a reader's key that is late must not have the server
+	// and since when by the wall clock: a reader's key that is late must not have the server
 	// make a wrapping token for each time we look.
 	pending *cred.WrapInfo
 	of      cred.Redacted
@@ -37,7 +37,7 @@ func (w *wrapped) Write(ctx context.Context, tok cred.Token) error {
 			}
 			return err
 		}
-		w.pending, w.of, w.since = &info, tok.Value, time.Now()
+		w.pending, w.of, w.since = &info, tok.Value, cred.Wall(time.Now())
 	}
 	err := w.plain.Write(ctx, cred.Token{Wrap: w.pending})
 	if err == nil {
