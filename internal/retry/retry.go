@@ -169,14 +169,8 @@ func Do(ctx context.Context, s Schedule, what string, seen Observer, fn func(con
 	}
 }
 
-// Sleep waits for d or for the end of ctx and reports whether d went by.
+// Sleep waits for d or for the end of ctx and reports whether d went by. A
+// machine that was suspended meanwhile has waited all the same.
 func Sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return Until(ctx, time.Now().Add(d), nil) != Ended
 }

@@ -1,0 +1,66 @@
+package retry
+
+import (
+	"context"
+	"time"
+)
+
+// Wake says why Until returned.
+type Wake int
+
+// The reasons, in the order in which they are looked for.
+const (
+	// Ended: the context is over.
+	Ended Wake = iota
+	// Woken: the wake channel had something.
+	Woken
+	// SetBack: the wall clock was set back while waiting, so that nobody knows
+	// by it how long ago anything was. What has an end should be renewed now.
+	SetBack
+	// Reached: the wall clock shows the moment, or is past it.
+	Reached
+)
+
+// tick is how often Until looks at the wall clock. A timer stands still while
+// the machine is suspended and knows nothing of a clock that is set, so that no
+// wait may rest on one timer alone.
+const tick = time.Second
+
+// slack is how far wall clock and monotonic clock may part without anybody
+// having set one: what time synchronisation does in small steps.
+const slack = 2 * time.Second
+
+// Until waits for a moment of the wall clock, a signal on wake (which may be
+// nil), or the end of ctx. The zero time is never reached. After a suspend or a
+// clock that was set forward it returns within a second of the machine's going on.
+func Until(ctx context.Context, t time.Time, wake <-chan struct{}) Wake {
+	start := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	for ctx.Err() == nil {
+		now := time.Now()
+		if setBack(now.Round(0).Sub(start.Round(0)), now.Sub(start)) {
+			return SetBack
+		}
+		wait := tick
+		if !t.IsZero() {
+			left := t.Round(0).Sub(now.Round(0))
+			if left <= 0 {
+				return Reached
+			}
+			wait = min(wait, left)
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-wake:
+			return Woken
+		case <-timer.C:
+		}
+	}
+	return Ended
+}
+
+// setBack compares how far the two clocks went since the same moment.
+func setBack(wall, monotonic time.Duration) bool { return wall < monotonic-slack }
