@@ -42,6 +42,7 @@ func Check(f *File, m Mode) (warnings []Warning, err error) {
 	c.sinks()
 	c.templates()
 	c.envTemplates()
+	c.exec()
 	c.listeners()
 	c.rest()
 	if m == ModeOnce {
@@ -109,10 +110,6 @@ func (c *checker) between() {
 			"needs at least one env_template", "to run a command after a file changed, put exec into its template"},
 		{f.Exec == nil && len(f.EnvTemplates) > 0, "env_template[0]",
 			"needs exec, the process that gets the variables", `add exec { command = ["..."] }`},
-		{len(f.EnvTemplates) > 0 && (f.APIProxy != nil || cacheLends), "env_template[0]",
-			"cannot stand beside api_proxy", ""},
-		{len(f.EnvTemplates) > 0 && len(f.Templates) > 0, "env_template[0]",
-			"cannot stand beside template", "run two processes, or write files only"},
 	}
 	for _, r := range rules {
 		if r.broken {
@@ -275,11 +272,27 @@ func (c *checker) envTemplates() {
 			c.problem(at, "has more than one source", "write exactly one of source and contents")
 		}
 	}
-	if e := c.f.Exec; e != nil {
-		if len(e.Command) == 0 {
-			c.problem("exec.command", "is required", "")
-		}
-		c.signal("exec.restart_stop_signal", e.RestartStopSignal)
+}
+
+func (c *checker) exec() {
+	e := c.f.Exec
+	if e == nil {
+		return
+	}
+	if len(e.Command) == 0 {
+		c.problem("exec.command", "is required", "")
+	}
+	c.signal("exec.restart_stop_signal", e.RestartStopSignal)
+	const changes = "exec.restart_on_secret_changes"
+	name, signal := strings.CutPrefix(e.RestartOnSecretChanges, "signal:")
+	switch {
+	case signal && name == "":
+		c.problem(changes, "names no signal", "for example signal:SIGHUP")
+	case signal:
+		c.signal(changes, name)
+	case e.RestartOnSecretChanges != "always" && e.RestartOnSecretChanges != "never":
+		hint := closest(e.RestartOnSecretChanges, []string{"always", "never"})
+		c.problem(changes, "must be always, never, or signal: and a signal's name", hint)
 	}
 }
 

@@ -72,9 +72,9 @@ func TestCheck_rules(t *testing.T) {
 		{"wrapped login and a template", wrapAuth + aTemplate, ModeCheck, "2: auto_auth.method.wrap_ttl: leaves no token to read the templates' secrets with"},
 		{"exec without env_template", aAuth + anExec, ModeCheck, "5: exec: needs at least one env_template"},
 		{"env_template without exec", aAuth + anEnv, ModeCheck, "5: env_template[0]: needs exec, the process that gets the variables"},
-		{"env_template and api_proxy", noSink + anEnv + anExec + aListener + "api_proxy { }", ModeCheck, "4: env_template[0]: cannot stand beside api_proxy"},
-		{"env_template and a lending cache", noSink + anEnv + anExec + aListener + "cache { use_auto_auth_token = true }", ModeCheck, "4: env_template[0]: cannot stand beside api_proxy"},
-		{"env_template and template", noSink + anEnv + anExec + aTemplate, ModeCheck, "4: env_template[0]: cannot stand beside template"},
+		{"env_template and api_proxy", noSink + anEnv + anExec + aListener + "api_proxy { }", ModeCheck, ""},
+		{"env_template and a lending cache", noSink + anEnv + anExec + aListener + "cache { use_auto_auth_token = true }", ModeCheck, ""},
+		{"env_template and template", noSink + anEnv + anExec + aTemplate, ModeCheck, ""},
 
 		// Within blocks.
 		{"certificate without key", aAuth + "vault {\n client_cert = \"c\"\n}", ModeCheck, "6: vault.client_cert: needs client_key too"},

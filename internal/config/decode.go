@@ -224,7 +224,7 @@ func (d *decoder) entry(b *body, k *key, e *entry) {
 // generated files often have it.
 func emptyIsNone(t typ) bool {
 	switch t {
-	case tString, tInt, tDur, tList, tCommas, tWait:
+	case tString, tInt, tDur, tList, tCommas, tArgv, tMap, tWait:
 		return true
 	}
 	return false

@@ -59,6 +59,7 @@ const (
 	tMode   typ = "file mode"
 	tList   typ = "list"
 	tCommas typ = "list or comma-separated string"
+	tArgv   typ = "list or string"
 	tMap    typ = "map"
 	tLend   typ = `bool or "force"`
 	tWait   typ = `block or "min:max"`
@@ -89,6 +90,7 @@ var topStanza = stanza{
 		{name: "disable_idle_connections", typ: tCommas, env: "AGENT_DISABLE_IDLE_CONNECTIONS", doc: "Subsystems that keep no idle connection: auto-auth, caching, proxying, templating.", at: func(t any) any { return &t.(*File).DisableIdleConnections }},
 		{name: "disable_keep_alives", typ: tCommas, env: "AGENT_DISABLE_KEEP_ALIVES", doc: "Subsystems that open a new connection for each request; the same names.", at: func(t any) any { return &t.(*File).DisableKeepAlives }},
 		{name: "cluster_name", typ: tString, doc: "A label for telemetry.", at: func(t any) any { return &t.(*File).ClusterName }},
+		{name: "status_socket", typ: tString, ours: true, doc: "A unix socket, mode 0600, that serves /agent/v1/health, ready, status and metrics to this user, beside any listener or without one.", at: func(t any) any { return &t.(*File).StatusSocket }},
 		{name: "vault", typ: tBlock, sub: &vaultStanza, at: func(t any) any { return &t.(*File).Vault }},
 		{name: "auto_auth", typ: tBlock, sub: &autoAuthStanza, at: func(t any) any { return &t.(*File).AutoAuth }},
 		{name: "cache", typ: tBlock, sub: &cacheStanza, at: func(t any) any { return &t.(*File).Cache }},
@@ -146,10 +148,21 @@ var autoAuthStanza = stanza{
 	name: "auto_auth",
 	doc:  "How to log in, and where the token goes.",
 	keys: []key{
-		{name: "enable_reauth_on_new_credentials", typ: tBool, def: "false", doc: "Log in again when the method sees new credentials.", at: func(t any) any { return &t.(*AutoAuth).EnableReauthOnNewCredentials }},
+		{name: "enable_reauth_on_new_credentials", typ: tBool, def: "true", doc: "Log in again when the method's credential files change. Vault Agent's default is false.", at: func(t any) any { return &t.(*AutoAuth).EnableReauthOnNewCredentials }},
 		{name: "method", typ: tBlock, required: true, sub: &methodStanza, at: func(t any) any { return &t.(*AutoAuth).Method }},
 		{name: "sink", typ: tBlocks, sub: &sinkStanza, at: func(t any) any { return &t.(*AutoAuth).Sinks }},
+		{name: "handover", typ: tBlock, ours: true, sub: &handoverStanza, at: func(t any) any { return &t.(*AutoAuth).Handover }},
 		{name: "sinks", aliasOf: "sink", typ: tBlock, ours: true, sub: &sinksStanza, doc: "A wrapper around sink blocks, or a list of sinks, as some documentation shows it. Vault Agent forgets labels in it.", at: func(t any) any { return t }},
+	},
+}
+
+var handoverStanza = stanza{
+	name: "handover",
+	doc:  "Keep the token, encrypted, for the next start: it is used again as long as the server takes it, so that a restart needs no login. Exactly one of key_file and key_env.",
+	keys: []key{
+		{name: "path", typ: tString, required: true, ours: true, doc: "The file for the encrypted token.", at: func(t any) any { return &t.(*Handover).Path }},
+		{name: "key_file", typ: tString, ours: true, doc: "A file that holds the key: any text or bytes that nobody guesses, at least 16 of them.", at: func(t any) any { return &t.(*Handover).KeyFile }},
+		{name: "key_env", typ: tString, ours: true, doc: "The variable that holds the key.", at: func(t any) any { return &t.(*Handover).KeyEnv }},
 	},
 }
 
@@ -188,6 +201,10 @@ var sinkStanza = stanza{
 		{name: "derive_key", typ: tBool, def: "false", doc: "Derive the encryption key with HKDF instead of using the shared secret itself.", at: func(t any) any { return &t.(*Sink).DeriveKey }},
 		{name: "aad", typ: tString, doc: "Additional authenticated data for the encryption.", at: func(t any) any { return &t.(*Sink).AAD }},
 		{name: "aad_env_var", typ: tString, doc: "The variable that holds aad; wins over aad.", at: func(t any) any { return &t.(*Sink).AADEnvVar }},
+		{name: "command", typ: tArgv, ours: true, doc: "What to run after the token was written. A list is a program and its arguments; a single string is run by sh -c when it holds spaces.", at: func(t any) any { return &t.(*Sink).Command }},
+		{name: "command_timeout", typ: tDur, def: "30s", ours: true, doc: "The limit for command.", at: func(t any) any { return &t.(*Sink).CommandTimeout }},
+		{name: "signal", typ: tString, ours: true, doc: "The signal to send after the token was written, such as SIGHUP; needs signal_pid_file.", at: func(t any) any { return &t.(*Sink).Signal }},
+		{name: "signal_pid_file", typ: tString, ours: true, doc: "The file with the id of the process that gets signal; read at each write.", at: func(t any) any { return &t.(*Sink).SignalPIDFile }},
 		{name: "config", typ: tBody, doc: "The sink's own keys.", at: func(t any) any { return &t.(*Sink).Config }},
 	},
 	after: func(d *decoder, b *body) { d.own(&b.v.(*Sink).Config, b.v.(*Sink).Type, b) },
@@ -367,6 +384,7 @@ var templateConfigStanza = stanza{
 		{name: "static_secret_render_interval", typ: tDur, def: "5m", doc: "How often a secret without a lease is read again.", at: func(t any) any { return &t.(*TemplateConfig).StaticSecretRenderInterval }},
 		{name: "max_connections_per_host", typ: tInt, def: "10", doc: "The most connections to one server.", at: func(t any) any { return &t.(*TemplateConfig).MaxConnectionsPerHost }},
 		{name: "lease_renewal_threshold", typ: tFloat, def: "0.90", doc: "The part of a lease after which a secret that cannot be renewed is read again.", at: func(t any) any { return &t.(*TemplateConfig).LeaseRenewalThreshold }},
+		{name: "static_secret_events", typ: tBool, def: "false", ours: true, doc: "Have the server tell of changed KV secrets, where it can (sys/events), and read them at once; the interval stays as the fallback.", at: func(t any) any { return &t.(*TemplateConfig).StaticSecretEvents }},
 	},
 }
 
@@ -390,10 +408,14 @@ var execStanza = stanza{
 	doc:  "The process that daemon mode runs with the variables of env_template.",
 	keys: []key{
 		{name: "command", typ: tCommas, required: true, doc: "The program and its arguments.", at: func(t any) any { return &t.(*Exec).Command }},
-		{name: "restart_on_secret_changes", typ: tString, def: "always", oneOf: []string{"always", "never"}, doc: "Whether new secrets restart the process.", at: func(t any) any { return &t.(*Exec).RestartOnSecretChanges }},
+		{name: "restart_on_secret_changes", typ: tString, def: "always", doc: "What new secrets do: always restarts the process, never leaves it alone, signal:SIGHUP (or another signal) sends it that signal.", at: func(t any) any { return &t.(*Exec).RestartOnSecretChanges }},
 		{name: "restart_stop_signal", typ: tString, def: "SIGTERM", doc: "The signal that stops the process for a restart.", at: func(t any) any { return &t.(*Exec).RestartStopSignal }},
+		{name: "restart_kill_timeout", typ: tDur, def: "30s", ours: true, doc: "How long the process has after that signal, before SIGKILL.", at: func(t any) any { return &t.(*Exec).RestartKillTimeout }},
+		{name: "restart_delay", typ: tDur, def: "1s", ours: true, doc: "How long secrets must be unchanged before a restart, so that several changes make one. The first start does not wait.", at: func(t any) any { return &t.(*Exec).RestartDelay }},
 		{name: "child_process_stdout", typ: tString, doc: "A file for the process's standard output; by default ours.", at: func(t any) any { return &t.(*Exec).ChildProcessStdout }},
 		{name: "child_process_stderr", typ: tString, doc: "A file for its standard error; by default ours.", at: func(t any) any { return &t.(*Exec).ChildProcessStderr }},
+		{name: "pass_credentials", typ: tBool, def: "false", ours: true, doc: "Leave VAULT_TOKEN, BAO_TOKEN and what else we log in with in the process's environment.", at: func(t any) any { return &t.(*Exec).PassCredentials }},
+		{name: "env", typ: tBlock, ours: true, sub: &execEnvStanza, at: func(t any) any { return &t.(*Exec).Env }},
 	},
 }
 
@@ -411,6 +433,9 @@ var telemetryStanza = stanza{
 		{name: "metrics_prefix", typ: tString, doc: "What names begin with, in place of vault.", at: func(t any) any { return &t.(*Telemetry).MetricsPrefix }},
 		{name: "filter_default", typ: tBool, def: "true", doc: "Whether a measurement passes that no prefix_filter names.", at: func(t any) any { return &t.(*Telemetry).FilterDefault }},
 		{name: "prefix_filter", typ: tList, doc: "Prefixes to let pass (+) or not (-).", at: func(t any) any { return &t.(*Telemetry).PrefixFilter }},
+		{name: "otlp_endpoint", typ: tString, ours: true, doc: "An OpenTelemetry collector that takes OTLP over HTTP, http(s)://host:port; the path is /v1/metrics unless the URL has one.", at: func(t any) any { return &t.(*Telemetry).OTLP.Endpoint }},
+		{name: "otlp_interval", typ: tDur, def: "60s", ours: true, doc: "How often measurements are pushed to it.", at: func(t any) any { return &t.(*Telemetry).OTLP.Interval }},
+		{name: "otlp_headers", typ: tMap, ours: true, doc: "Headers for each push, such as one that authenticates; never shown.", at: func(t any) any { return &t.(*Telemetry).OTLP.Headers }},
 		{name: "circonus_*", typ: tString, doc: "Circonus, under Vault's own names.", at: func(t any) any { return &t.(*Telemetry).Other }},
 		{name: "stackdriver_*", typ: tString, doc: "Google Cloud Monitoring, under Vault's own names.", at: func(t any) any { return &t.(*Telemetry).Other }},
 		{name: "usage_gauge_period", ignored: serverOnly},

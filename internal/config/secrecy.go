@@ -15,13 +15,16 @@ var harmlessKeys = sync.OnceValue(func() map[string]bool {
 		// Top level.
 		"pid_file", "exit_after_auth", "log_level", "log_format", "log_file", "log_rotate_duration",
 		"log_rotate_bytes", "log_rotate_max_files", "disable_idle_connections", "disable_keep_alives",
-		"cluster_name",
+		"cluster_name", "status_socket",
 		// vault. An address may hold a password; see hideUserinfo.
 		"address", "namespace", "ca_cert", "ca_path", "client_cert", "client_key", "tls_skip_verify",
 		"tls_server_name", "num_retries", "proxy_address", "client_timeout", "rate_limit", "srv_lookup", "disable_redirects",
 		// auto_auth, method, sink.
 		"enable_reauth_on_new_credentials", "type", "mount_path", "wrap_ttl", "min_backoff", "max_backoff",
-		"exit_on_err", "dh_type", "dh_path", "derive_key", "aad_env_var",
+		"exit_on_err", "dh_type", "dh_path", "derive_key", "aad_env_var", "signal", "signal_pid_file",
+		// handover. Not key_env: who mistakes it for the key itself must not see
+		// the key in a log.
+		"key_file",
 		// Methods' and sinks' own keys: names, paths and switches.
 		"path", "mode", "owner", "group", "uid", "gid", "user",
 		"role", "role_id_file_path", "secret_id_file_path", "remove_secret_id_file_after_reading",
@@ -45,10 +48,11 @@ var harmlessKeys = sync.OnceValue(func() map[string]bool {
 		"kill_timeout", "reload_signal", "splay", "wait", "min", "max", "left_delimiter", "right_delimiter",
 		"sandbox_path", "function_denylist", "function_blacklist", "exit_on_retry_failure",
 		"static_secret_render_interval", "max_connections_per_host", "lease_renewal_threshold",
-		"restart_on_secret_changes", "restart_stop_signal", "child_process_stdout", "child_process_stderr",
-		// telemetry.
+		"static_secret_events", "restart_on_secret_changes", "restart_stop_signal", "restart_kill_timeout",
+		"restart_delay", "child_process_stdout", "child_process_stderr", "pass_credentials",
+		// telemetry. Not otlp_headers: they authenticate.
 		"statsite_address", "statsd_address", "dogstatsd_addr", "dogstatsd_tags", "prometheus_retention_time",
-		"disable_hostname", "enable_hostname_label", "metrics_prefix", "filter_default", "prefix_filter",
+		"disable_hostname", "enable_hostname_label", "metrics_prefix", "filter_default", "prefix_filter", "otlp_endpoint", "otlp_interval",
 	)
 })
 

@@ -27,6 +27,9 @@ type File struct {
 	DisableIdleConnections []string
 	DisableKeepAlives      []string
 	ClusterName            string
+	// StatusSocket is the path of a unix socket that serves what a listener
+	// does under /agent/v1/, empty for none.
+	StatusSocket string
 
 	Vault          Vault
 	AutoAuth       *AutoAuth
@@ -88,10 +91,23 @@ func (h Headers) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(h)) 
 
 // AutoAuth is the auto_auth stanza.
 type AutoAuth struct {
+	// EnableReauthOnNewCredentials is on unless a file turns it off.
 	EnableReauthOnNewCredentials bool
 	Method                       Method
 	Sinks                        []Sink
-	Pos                          Pos
+	// Handover is nil when a restart begins with a login.
+	Handover *Handover
+	Pos      Pos
+}
+
+// Handover is where the token is kept, encrypted, for the next start. Exactly
+// one of KeyFile and KeyEnv is set once checked.
+type Handover struct {
+	Path string
+	// KeyFile is a file that holds the key, KeyEnv the name of a variable.
+	KeyFile string
+	KeyEnv  string
+	Pos     Pos
 }
 
 // Method is how to log in.
@@ -119,8 +135,16 @@ type Sink struct {
 	DeriveKey bool
 	AAD       string
 	AADEnvVar string
-	Config    Block
-	Pos       Pos
+	// Command is run after each write: one element for a line that a shell may
+	// have to split, more for an argv that is run as it stands.
+	Command        []string
+	CommandTimeout time.Duration
+	// Signal goes after each write to the process whose id SignalPIDFile holds;
+	// both are set, or neither.
+	Signal        string
+	SignalPIDFile string
+	Config        Block
+	Pos           Pos
 }
 
 // AutoAuthToken says whether the proxy lends the token of auto_auth.
@@ -255,7 +279,9 @@ type TemplateConfig struct {
 	StaticSecretRenderInterval time.Duration
 	MaxConnectionsPerHost      int
 	LeaseRenewalThreshold      float64
-	Pos                        Pos
+	// StaticSecretEvents asks the server to tell of changed secrets.
+	StaticSecretEvents bool
+	Pos                Pos
 }
 
 // EnvTemplate is one env_template stanza: a template whose output is the value
@@ -267,12 +293,20 @@ type EnvTemplate struct {
 
 // Exec is the exec stanza: the child process that daemon mode supervises.
 type Exec struct {
-	Command                []string
+	Command []string
+	// RestartOnSecretChanges is always, never, or signal:NAME.
 	RestartOnSecretChanges string
 	RestartStopSignal      string
-	ChildProcessStdout     string
-	ChildProcessStderr     string
-	Pos                    Pos
+	// RestartKillTimeout is how long the process has after RestartStopSignal.
+	RestartKillTimeout time.Duration
+	// RestartDelay is how long it must be quiet before a restart.
+	RestartDelay       time.Duration
+	ChildProcessStdout string
+	ChildProcessStderr string
+	// PassCredentials leaves our own credentials in the process's environment.
+	PassCredentials bool
+	Env             ExecEnv
+	Pos             Pos
 }
 
 // Telemetry is the telemetry stanza.
@@ -287,8 +321,17 @@ type Telemetry struct {
 	MetricsPrefix           string
 	FilterDefault           *bool
 	PrefixFilter            []string
+	OTLP                    OTLP
 	// Other holds the remaining accepted keys (circonus_*, stackdriver_*),
 	// as text, for the exporter that reads them.
 	Other map[string]string
 	Pos   Pos
+}
+
+// OTLP is where OpenTelemetry metrics are pushed to; an empty Endpoint is
+// nowhere.
+type OTLP struct {
+	Endpoint string
+	Interval time.Duration
+	Headers  Headers
 }

@@ -358,6 +358,8 @@ func assign(at any, typ typ, name string, n *node) *fault {
 		}
 		(*at)[name], bad = asScalar(n)
 		return bad
+	case *Headers:
+		return store(at, n, func(n *node) (Headers, *fault) { m, bad := asMap(n); return m, bad })
 	case **bool:
 		return storePtr(at, n, asBool)
 	case **fs.FileMode:
