@@ -20,25 +20,25 @@ var floors = map[string]int{
 	"internal/retry":      0,
 
 	// the edges: the file, the server, the log
-	"internal/config":    1,
-	"internal/logging":   1,
-	"internal/telemetry": 1,
-	"internal/vault":     1,
+	"internal/config":  1,
+	"internal/logging": 1,
+	"internal/vault":   1,
 
 	// rooms
-	"internal/auth":     2,
-	"internal/cache":    2,
-	"internal/child":    2,
-	"internal/handover": 2,
-	"internal/health":   2,
-	"internal/lease":    2,
-	"internal/listen":   2,
-	"internal/proxy":    2,
-	"internal/reader":   2,
-	"internal/session":  2,
-	"internal/sink":     2,
-	"internal/systemd":  2,
-	"internal/template": 2,
+	"internal/auth":      2,
+	"internal/cache":     2,
+	"internal/child":     2,
+	"internal/handover":  2,
+	"internal/health":    2,
+	"internal/lease":     2,
+	"internal/listen":    2,
+	"internal/proxy":     2,
+	"internal/reader":    2,
+	"internal/session":   2,
+	"internal/sink":      2,
+	"internal/systemd":   2,
+	"internal/telemetry": 2, // reads its stanza; nobody but the modes knows it
+	"internal/template":  2,
 
 	// what arranges them
 	"internal/methods": 3,
