@@ -31,7 +31,7 @@ type encoder interface {
 type handler struct {
 	level  slog.Leveler
 	enc    encoder
-	out    *output
+	out    *Output
 	module string
 	prefix string // of the open groups, with its last dot
 	attrs  []byte
@@ -143,8 +143,9 @@ func text(v slog.Value) (s string) {
 	}
 }
 
-// output serialises lines and sends each to both places.
-type output struct {
+// Output is where the lines of one logger go. It serialises them and sends each
+// to both places.
+type Output struct {
 	mu     sync.Mutex
 	stderr io.Writer
 	file   *rotating
@@ -153,7 +154,7 @@ type output struct {
 
 // write tries both places. slog drops a handler's error, so the first failure
 // of the file is told on stderr, once until the file works again.
-func (o *output) write(line []byte) error {
+func (o *Output) write(line []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	_, err := o.stderr.Write(line)
@@ -171,8 +172,31 @@ func (o *output) write(line []byte) error {
 	return err
 }
 
-// Close implements io.Closer. Lines logged later go to stderr alone.
-func (o *output) Close() error {
+// Reopen goes on in the file that to names by File and Rotate*, or in none; of
+// Options, nothing else is looked at. The same path is opened anew, for whoever
+// rotates a log from outside and moved the file away. No line is lost. On an
+// error, which names the path, the file in use stays.
+func (o *Output) Reopen(to Options) error {
+	var next *rotating
+	if to.File != "" {
+		var err error
+		if next, err = openFile(to); err != nil {
+			return err
+		}
+	}
+	o.mu.Lock()
+	old := o.file
+	o.file, o.failed = next, false
+	o.mu.Unlock()
+	if old != nil {
+		_ = old.Close() // all that it should hold is in it
+	}
+	return nil
+}
+
+// Close ends the file and everything that belongs to it, and may be called more
+// than once. Lines logged later go to stderr alone.
+func (o *Output) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.file == nil {

@@ -58,16 +58,15 @@ type Options struct {
 
 // New builds a logger. The file, if one is named, is opened at once, so that a
 // log that cannot be written is known before the run starts; its error names
-// the path. Close ends the file and everything that belongs to it and may be
-// called more than once; without a file it does nothing.
-func New(o Options) (*slog.Logger, io.Closer, error) {
+// the path. The Output is to be closed when the last line has been logged.
+func New(o Options) (*slog.Logger, *Output, error) {
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
 	}
 	if o.Level == nil {
 		o.Level = slog.LevelInfo
 	}
-	out := &output{stderr: o.Stderr}
+	out := &Output{stderr: o.Stderr}
 	h := &handler{level: o.Level, out: out}
 	switch o.Format {
 	case "", Standard:
