@@ -9,12 +9,17 @@ import (
 	"sync"
 
 	"latchkey/internal/atomicfile"
+	"latchkey/internal/cred"
 )
 
 // Report is what a Render did; it holds no content.
 type Report struct {
-	// Templates has one Outcome for each Spec, in their order.
+	// Templates has one Outcome for each Spec, in their order; in a Watch, for
+	// those that something became of.
 	Templates []Outcome
+	// Complete is whether every template has been rendered at least once, or has
+	// failed with ErrorFatal false; from then on it stays so.
+	Complete bool
 	// Passes is the number of times the open templates were evaluated.
 	Passes int
 	// Requests is the number of requests handed to the Reader.
@@ -25,9 +30,13 @@ type Report struct {
 type Outcome struct {
 	Name        string
 	Destination string
+	// Variable is the environment variable that it renders instead of a file,
+	// Value what it holds now; empty when it never was rendered.
+	Variable string
+	Value    cred.Redacted
 	// Files lists what else it wrote, with writeToFile.
 	Files []string
-	// Changed is whether any of its files is not what it was before.
+	// Changed is whether any of its files, or its Value, is not what it was before.
 	Changed bool
 	// Bytes is the size of the destination.
 	Bytes int

@@ -22,7 +22,11 @@ type Spec struct {
 	// Format of a Secret is "json", "dotenv" or "yaml".
 	Format string
 
+	// Destination is a file, Variable the name of an environment variable of the
+	// supervised process; exactly one is given. A template with a Variable writes
+	// no file: its output is in Outcome.Value.
 	Destination string
+	Variable    string
 	// CreateDestDirs makes missing parents with mode 0755; without it a
 	// missing parent is ErrWrite.
 	CreateDestDirs bool
@@ -49,6 +53,14 @@ type Spec struct {
 
 	// Exec runs after the file changed; nil for nothing.
 	Exec *Exec
+	// Wait holds changes back in a Watch; nil for not at all.
+	Wait *Wait
+}
+
+// Wait holds a change back until no other has come for Min, at most for Max. The
+// first render never waits.
+type Wait struct {
+	Min, Max time.Duration
 }
 
 // Exec is the command of a template.
@@ -58,6 +70,9 @@ type Exec struct {
 	Timeout     time.Duration
 	KillSignal  string
 	KillTimeout time.Duration
+	// Splay has a Watch wait a random time up to this one before the command;
+	// Render does not wait.
+	Splay time.Duration
 
 	// Pristine hands over Custom alone. Otherwise the environment goes
 	// through Allowlist (when not empty), then Denylist (both globs over
