@@ -28,6 +28,7 @@ type appRoleConfig struct {
 // secret_id. A file with a wrapping token is removed as soon as it has been
 // unwrapped, for it is worth nothing from then on.
 type appRole struct {
+	watch
 	o            Options
 	roleIDFile   credentialFile
 	secretIDFile credentialFile // no path: log in with the role_id alone
@@ -48,6 +49,7 @@ func AppRole(o Options) (Method, error) {
 	}
 	log := o.logger()
 	m := &appRole{
+		watch:        watching(watchEvery, cfg.RoleIDFile, cfg.SecretIDFile),
 		o:            o,
 		roleIDFile:   credentialFile{what: "role_id", key: "role_id_file_path", path: cfg.RoleIDFile, log: log},
 		secretIDFile: credentialFile{what: "secret_id", key: "secret_id_file_path", path: cfg.SecretIDFile, keep: o.Preserve, log: log},
@@ -64,6 +66,7 @@ func AppRole(o Options) (Method, error) {
 }
 
 func (m *appRole) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
+	m.mark()
 	roleID, _, err := m.roleIDFile.latest()
 	if err != nil {
 		return cred.Token{}, m.o.attempted(err)

@@ -15,8 +15,8 @@ type certConfig struct {
 	ClientCert string `config:"client_cert"`
 	ClientKey  string `config:"client_key"`
 	// Reload and ReloadPeriod tell a watcher to look for rotated files
-	// between logins. Each login reads the files anyway, so a one-shot has
-	// no use for them.
+	// between logins, which it does unless told not to. Each login reads the
+	// files anyway.
 	Reload       bool          `config:"reload"`
 	ReloadPeriod time.Duration `config:"reload_period"`
 }
@@ -26,6 +26,7 @@ type certConfig struct {
 // separate client keeps all else of the stanza, server name, CA directory and
 // tls_skip_verify included.
 type cert struct {
+	watch
 	o   Options
 	cfg certConfig
 	// again is set once Login has run: the client that is handed in read the
@@ -48,10 +49,16 @@ func Cert(o Options) (Method, error) {
 	case cfg.Reload && cfg.ReloadPeriod <= 0:
 		return nil, o.Config.Problem("reload_period", "is not positive", "give a duration such as 1m")
 	}
-	return &cert{o: o, cfg: cfg}, nil
+	m := &cert{o: o, cfg: cfg}
+	if cfg.Reload || !o.Config.Has("reload") && cfg.ReloadPeriod > 0 {
+		tls := m.settings()
+		m.watch = watching(cfg.ReloadPeriod, tls.ClientCert, tls.ClientKey, tls.CACert)
+	}
+	return m, nil
 }
 
 func (m *cert) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
+	m.mark()
 	tls := m.settings()
 	if m.cfg.ClientCert != "" || m.cfg.CACert != "" || m.again && tls.ClientCert != "" {
 		own, err := vault.New(tls)

@@ -13,8 +13,7 @@ type jwtConfig struct {
 	Role           string `config:"role,required"`
 	Remove         bool   `config:"remove_jwt_after_reading"`
 	FollowSymlinks bool   `config:"remove_jwt_follows_symlinks"`
-	// ReadPeriod is how often a watcher looks for a new file. Each login
-	// reads the file anyway, so a one-shot has no use for it.
+	// ReadPeriod is how often a watcher looks for a new file.
 	ReadPeriod time.Duration `config:"jwt_read_period"`
 }
 
@@ -22,6 +21,7 @@ type jwtConfig struct {
 // writes and rotates. What was read last is kept in memory and serves again
 // when the file is gone. The file is removed after a login that succeeded.
 type jwt struct {
+	watch
 	o    Options
 	cfg  jwtConfig
 	file credentialFile
@@ -36,10 +36,19 @@ func JWT(o Options) (Method, error) {
 	if cfg.ReadPeriod < 0 {
 		return nil, o.Config.Problem("jwt_read_period", "is negative", "give a duration such as 1m")
 	}
-	return &jwt{o: o, cfg: cfg, file: credentialFile{what: "JWT", key: "path", path: cfg.Path, keep: o.Preserve, log: o.logger()}}, nil
+	every := cfg.ReadPeriod
+	switch {
+	case every > 0:
+	case cfg.Remove:
+		every = 500 * time.Millisecond
+	default:
+		every = time.Minute
+	}
+	return &jwt{watch: watching(every, cfg.Path), o: o, cfg: cfg, file: credentialFile{what: "JWT", key: "path", path: cfg.Path, keep: o.Preserve, log: o.logger()}}, nil
 }
 
 func (m *jwt) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
+	m.mark()
 	token, read, err := m.file.latest()
 	if err != nil {
 		return cred.Token{}, m.o.attempted(err)

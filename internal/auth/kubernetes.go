@@ -17,6 +17,7 @@ type kubernetesConfig struct {
 // kubernetes logs in with the pod's service account token, read at each login
 // because the kubelet rotates it.
 type kubernetes struct {
+	watch
 	o    Options
 	role string
 	file credentialFile
@@ -32,10 +33,11 @@ func Kubernetes(o Options) (Method, error) {
 		cfg.TokenPath = serviceAccountToken
 	}
 	file := credentialFile{what: "service account token", key: "token_path", path: cfg.TokenPath}
-	return &kubernetes{o: o, role: cfg.Role, file: file}, nil
+	return &kubernetes{watch: watching(watchEvery, cfg.TokenPath), o: o, role: cfg.Role, file: file}, nil
 }
 
 func (m *kubernetes) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
+	m.mark()
 	jwt, err := m.file.read()
 	if err != nil {
 		return cred.Token{}, m.o.attempted(err)

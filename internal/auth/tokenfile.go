@@ -15,6 +15,7 @@ type tokenFileConfig struct {
 // tokenFile takes a token that is already there and asks the server about it.
 // The file is read at each login; the mount path plays no part.
 type tokenFile struct {
+	watch
 	o    Options
 	file credentialFile
 }
@@ -26,10 +27,11 @@ func TokenFile(o Options) (Method, error) {
 		return nil, err
 	}
 	o.Mount = "auth/token"
-	return &tokenFile{o: o, file: credentialFile{what: "token", key: "token_file_path", path: cfg.Path}}, nil
+	return &tokenFile{watch: watching(watchEvery, cfg.Path), o: o, file: credentialFile{what: "token", key: "token_file_path", path: cfg.Path}}, nil
 }
 
 func (m *tokenFile) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
+	m.mark()
 	value, err := m.file.read()
 	if err != nil {
 		return cred.Token{}, m.o.attempted(err)

@@ -19,6 +19,7 @@ type userPassConfig struct {
 // file is most often a mounted secret: it is removed only when asked for. Only
 // line breaks at the end are cut off, since a password may hold blanks.
 type userPass struct {
+	watch
 	o    Options
 	cfg  userPassConfig
 	file credentialFile
@@ -34,10 +35,11 @@ func UserPass(o Options) (Method, error) {
 		return nil, o.Config.Problem("username", "is not a user name", "a name holds no slash; the mount belongs in mount_path")
 	}
 	file := credentialFile{what: "password", key: "password_file_path", path: cfg.PasswordFile, lines: true, keep: o.Preserve, log: o.logger()}
-	return &userPass{o: o, cfg: cfg, file: file}, nil
+	return &userPass{watch: watching(watchEvery, cfg.PasswordFile), o: o, cfg: cfg, file: file}, nil
 }
 
 func (m *userPass) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
+	m.mark()
 	password, read, err := m.file.latest()
 	if err != nil {
 		return cred.Token{}, m.o.attempted(err)

@@ -40,6 +40,10 @@ type Config struct {
 	Headers          map[string]string
 	// UserAgent is the product part; Agent sets what is sent.
 	UserAgent string
+	// Seen, unless nil, is told of every request that carried a token: which
+	// token, and how it ended, nil for a success. It is called from the
+	// goroutine of the request, so it must not block.
+	Seen func(token cred.Redacted, err error)
 }
 
 // Client talks to one server with one identity. It is immutable and safe for
@@ -65,6 +69,7 @@ type core struct {
 	headers          http.Header
 	timeout          time.Duration
 	disableRedirects bool
+	seen             func(token cred.Redacted, err error)
 }
 
 // New checks the configuration and reads the TLS files; it dials nothing.

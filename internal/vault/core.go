@@ -81,6 +81,7 @@ func newCore(cfg Config) (*core, error) {
 		headers:          make(http.Header),
 		timeout:          cfg.Timeout,
 		disableRedirects: cfg.DisableRedirects,
+		seen:             cfg.Seen,
 	}
 	if co.timeout <= 0 {
 		co.timeout = defaultTimeout

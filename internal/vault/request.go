@@ -50,9 +50,17 @@ func (c *Client) secret(ctx context.Context, r request) (*cred.Secret, error) {
 	return a.secret(time.Now()), nil
 }
 
-// do sends the request once and decodes a good answer into out. An answer
-// without content leaves out alone.
+// do sends the request once, decodes a good answer into out, and reports to
+// whoever watches tokens. An answer without content leaves out alone.
 func (c *Client) do(ctx context.Context, r request, out any) error {
+	err := c.exchange(ctx, r, out)
+	if c.seen != nil && !c.token.Empty() {
+		c.seen(c.token, err)
+	}
+	return err
+}
+
+func (c *Client) exchange(ctx context.Context, r request, out any) error {
 	if strings.ContainsFunc(c.token.Reveal(), isControl) {
 		return r.fail(ErrInvalidToken, "the token holds characters that no token has; is it a whole file?")
 	}
