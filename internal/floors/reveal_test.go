@@ -13,6 +13,7 @@ var reveals = map[string]string{
 	"internal/auth/kubernetes.go": "the service account's JWT goes into the login's body",
 	"internal/auth/userpass.go":   "the password goes into the login's body",
 	"internal/cred/redacted.go":   "defines it, and compares in constant time",
+	"internal/handover/seal.go":   "the token goes into the encrypted file",
 	"internal/sink/encode.go":     "a sink's file holds the token or the wrapping token",
 	"internal/sink/wrapped.go":    "the token goes into the request's body to be wrapped",
 	"internal/template/run.go":    "a template may ask for an answer's token, as the functions of the engine define it",

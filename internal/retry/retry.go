@@ -42,6 +42,17 @@ func (s Schedule) Wait(attempt int) time.Duration {
 	return d
 }
 
+// Pause returns the pause after the given failed attempt (1 for the first),
+// which is Wait's, or what the server asked for in its error where that is longer.
+func (s Schedule) Pause(attempt int, err error) time.Duration {
+	d := s.Wait(attempt)
+	var ra after
+	if errors.As(err, &ra) {
+		d = max(d, s.spread(ra.RetryAfter()))
+	}
+	return d
+}
+
 // spread makes a server's Retry-After longer by up to the jitter of a first wait,
 // so that not all who were told the same come back in the same moment.
 func (s Schedule) spread(after time.Duration) time.Duration {
@@ -152,11 +163,7 @@ func Do(ctx context.Context, s Schedule, what string, seen Observer, fn func(con
 			}
 			return &Exhausted{attempt, err, nil}
 		}
-		wait := s.Wait(attempt)
-		var ra after
-		if errors.As(err, &ra) {
-			wait = max(wait, s.spread(ra.RetryAfter()))
-		}
+		wait := s.Pause(attempt, err)
 		if end, ok := ctx.Deadline(); ok && time.Until(end) <= wait {
 			return &Exhausted{attempt, err, errTooLate}
 		}
