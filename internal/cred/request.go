@@ -28,6 +28,10 @@ type Request struct {
 	Query string
 	// Body is what a write sends.
 	Body map[string]any
+	// Fresh says that the asker keeps the answer itself, as a certificate in
+	// its own file: nobody answers it from memory, and nobody reads it again by
+	// himself. It is no part of Key.
+	Fresh bool
 }
 
 // Key identifies the request without showing what a write sends: the body

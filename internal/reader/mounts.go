@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -23,6 +24,9 @@ type mounts struct {
 	// path is read as it stands. One without an answer keeps its error, since
 	// reading a guessed path would report the wrong fault.
 	failed map[string]error
+	// doubted are paths to be asked for again, because a read of them failed:
+	// the engine there may be another by now. What is known holds meanwhile.
+	doubted map[string]bool
 }
 
 // of returns the mount that serves path; known is true too for a path whose
@@ -31,7 +35,7 @@ func (m *mounts) of(path string) (mount vault.Mount, known bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, f := range m.found {
-		if path+"/" == f.Path || strings.HasPrefix(path, f.Path) {
+		if covers(f, path) {
 			return f, true, nil
 		}
 	}
@@ -39,11 +43,38 @@ func (m *mounts) of(path string) (mount vault.Mount, known bool, err error) {
 	return vault.Mount{}, known, err
 }
 
+// covers reports whether a mount serves path.
+func covers(m vault.Mount, path string) bool {
+	return m.Path != "" && (strings.HasPrefix(path, m.Path) || path+"/" == m.Path)
+}
+
+// settled reports whether nobody has to ask for the mount of path.
+func (m *mounts) settled(path string) bool {
+	_, known, _ := m.of(path)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return known && !m.doubted[path]
+}
+
+// doubt has the mount of path asked for again before it is used the next time.
+func (m *mounts) doubt(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.doubted == nil {
+		m.doubted = make(map[string]bool)
+	}
+	m.doubted[path] = true
+}
+
 func (m *mounts) add(path string, found vault.Mount, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err == nil && found.Path != "" && (strings.HasPrefix(path, found.Path) || path+"/" == found.Path) {
+	delete(m.doubted, path)
+	if err == nil && covers(found, path) {
+		m.found = slices.DeleteFunc(m.found, func(f vault.Mount) bool { return covers(f, path) })
 		m.found = append(m.found, found)
+		maps.DeleteFunc(m.doubted, func(p string, _ bool) bool { return covers(found, p) })
+		maps.DeleteFunc(m.failed, func(p string, _ error) bool { return covers(found, p) })
 		return
 	}
 	if m.failed == nil {
@@ -101,12 +132,21 @@ func (r *Reader) preflights(ctx context.Context, paths []string) preflight {
 func (r *Reader) learnMounts(ctx context.Context, paths []string) {
 	sort.Strings(paths)
 	paths = slices.Compact(paths)
+	if !slices.ContainsFunc(paths, func(p string) bool { return !needsNoMount(p) && !r.mounts.settled(p) }) {
+		return
+	}
+	select {
+	case r.learning <- struct{}{}:
+		defer func() { <-r.learning }()
+	case <-ctx.Done():
+		return
+	}
 	mute := make(map[string]bool)
 	for {
 		var ask []string
 		asked := make(map[string]bool)
 		for _, p := range paths {
-			if _, known, _ := r.mounts.of(p); known || needsNoMount(p) {
+			if needsNoMount(p) || r.mounts.settled(p) {
 				continue
 			}
 			if first, _, _ := strings.Cut(p, "/"); !asked[first] || mute[first] {

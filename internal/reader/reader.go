@@ -4,7 +4,8 @@
 // It finds out the KV version of each mount with one preflight per mount,
 // fetches what is asked together in parallel, repeats what a passing fault
 // broke, and remembers every answer, failures too: a dynamic secret read twice
-// is two leases. Ask for everything you need in one ReadAll.
+// is two leases. Ask for everything you need in one ReadAll. A Fleeting one
+// remembers the mounts only.
 package reader
 
 import (
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -31,6 +33,10 @@ type Options struct {
 	Retry retry.Schedule
 	// Parallel bounds the requests under way at once.
 	Parallel int
+	// Fleeting is for an asker who keeps the answers himself and asks again when
+	// he wants to: none is remembered, nor the leases that came with it, and what
+	// fails has its mount asked for anew the next time.
+	Fleeting bool
 	Observer retry.Observer
 	Log      *slog.Logger
 }
@@ -42,6 +48,9 @@ type Reader struct {
 	o      Options
 	mu     sync.Mutex
 	mounts mounts
+	// learning is held by whoever asks for mounts: those who come meanwhile
+	// most likely want to know the same.
+	learning chan struct{}
 	// known holds the answers by request, flights those by API path.
 	known   map[string]cred.Result
 	flights map[string]*flight
@@ -53,7 +62,10 @@ func New(c *vault.Client, o Options) *Reader {
 	if o.Parallel <= 0 {
 		o.Parallel = 10
 	}
-	return &Reader{client: c, o: o, known: make(map[string]cred.Result), flights: make(map[string]*flight)}
+	return &Reader{
+		client: c, o: o, learning: make(chan struct{}, 1),
+		known: make(map[string]cred.Result), flights: make(map[string]*flight),
+	}
 }
 
 // Leases returns what the answers so far came with and what ends with this
@@ -85,14 +97,14 @@ func (r *Reader) ReadEach(ctx context.Context, reqs []cred.Request, each func(i 
 	}
 	var turn sync.Mutex
 	answer := func(key string, res cred.Result) {
-		r.remember(key, res)
+		r.remember(todo[key], key, res)
 		turn.Lock()
 		defer turn.Unlock()
 		for _, i := range at[key] {
 			each(i, res)
 		}
 	}
-	r.ask(ctx, todo, answer)
+	r.ask(ctx, maps.Clone(todo), answer)
 }
 
 // preflightGrace is how long a preflight may still take when all it could tell
@@ -167,6 +179,10 @@ func (r *Reader) recall(key string) cred.Result {
 	return r.known[key]
 }
 
+// passes reports whether the answer goes to the asker and is kept by nobody
+// here.
+func (r *Reader) passes(req cred.Request) bool { return r.o.Fleeting || req.Fresh }
+
 // unknown returns the requests that have no answer yet, each once.
 func (r *Reader) unknown(reqs []cred.Request) map[string]cred.Request {
 	r.mu.Lock()
@@ -174,17 +190,25 @@ func (r *Reader) unknown(reqs []cred.Request) map[string]cred.Request {
 	todo := make(map[string]cred.Request)
 	for _, req := range reqs {
 		key := req.Key()
-		if _, ok := r.known[key]; !ok {
+		if _, ok := r.known[key]; !ok || r.passes(req) {
 			todo[key] = req
 		}
 	}
 	return todo
 }
 
-func (r *Reader) remember(key string, res cred.Result) {
+func (r *Reader) remember(req cred.Request, key string, res cred.Result) {
+	if r.o.Fleeting {
+		if mount, _, _ := r.mounts.of(req.Path); res.Err != nil && (mount.Path == "" || !vault.Temporary(res.Err)) {
+			r.mounts.doubt(req.Path)
+		}
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known[key] = res
+	if !req.Fresh {
+		r.known[key] = res
+	}
 	if res.Secret == nil {
 		return
 	}
@@ -207,7 +231,7 @@ type flight struct {
 // fetch does one request at an API path. Requests that name the same path in
 // two ways, with and without its "data/", share one.
 func (r *Reader) fetch(ctx context.Context, req cred.Request, path string, kv2 bool) cred.Result {
-	if req.Op == cred.OpWrite {
+	if req.Op == cred.OpWrite || r.passes(req) {
 		return r.get(ctx, req, path, kv2)
 	}
 	key := cred.Request{Op: req.Op, Path: path, Query: req.Query}.Key()
