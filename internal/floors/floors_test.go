@@ -17,6 +17,7 @@ var floors = map[string]int{
 	"internal/atomicfile": 0,
 	"internal/cred":       0,
 	"internal/meter":      0,
+	"internal/owner":      0,
 	"internal/retry":      0,
 
 	// the edges: the file, the server, the log

@@ -41,7 +41,12 @@ func (d *descriptor) Name() string { return d.name }
 // Put waits for a reader who is slow, and not longer than ctx. A failure is
 // permanent: a part may have been written already, so that writing again would
 // mend nothing.
-func (d *descriptor) Put(ctx context.Context, data []byte) (err error) {
+func (d *descriptor) Put(ctx context.Context, data []byte) (bool, error) {
+	err := d.put(ctx, data)
+	return err == nil, err
+}
+
+func (d *descriptor) put(ctx context.Context, data []byte) error {
 	if d.line {
 		data = ended(data)
 	}

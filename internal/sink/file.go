@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
-	"strconv"
 	"syscall"
+	"time"
 
 	"latchkey/internal/atomicfile"
+	"latchkey/internal/owner"
 	"latchkey/internal/retry"
 )
 
@@ -25,10 +25,14 @@ type fileConfig struct {
 	GID   string `config:"gid"`
 }
 
-// file is a token file, replaced as a whole at each write. Unless told
-// otherwise it belongs to this process, whoever owned what was there before:
-// a file that somebody else put in place must not stay theirs to read.
-type file struct{ cfg fileConfig }
+// file is a token file, replaced as a whole when something about it is not
+// right. Unless told otherwise it belongs to this process, whoever owned what was
+// there before: a file that somebody else put in place must not stay theirs to
+// read.
+type file struct {
+	cfg  fileConfig
+	left imprint
+}
 
 // newFile is the constructor of sink "file". A path that names an open
 // descriptor is written to instead of being replaced.
@@ -49,19 +53,26 @@ func newFile(o Options) (Destination, error) {
 	if fd, ok := descriptorOf(cfg.Path); ok {
 		return &descriptor{name: "file " + cfg.Path, fd: fd}, nil
 	}
-	return &file{cfg}, nil
+	return &file{cfg: cfg}, nil
 }
 
 func (f *file) Name() string { return "file " + f.cfg.Path }
 
-func (f *file) Put(_ context.Context, data []byte) error {
+// Put leaves a file alone that holds the data already, with owner and mode right.
+func (f *file) Put(_ context.Context, data []byte) (changed bool, err error) {
 	o, err := f.options()
 	if err != nil {
-		return err
+		return false, err
 	}
-	_, err = atomicfile.Write(f.cfg.Path, data, o)
-	return local(err)
+	changed, err = atomicfile.Write(f.cfg.Path, data, o)
+	if err != nil {
+		return false, local(err)
+	}
+	f.left = imprintOf(data, o)
+	return changed, nil
 }
+
+func (f *file) Intact() bool { return f.left.matches(f.cfg.Path, time.Now()) }
 
 func (f *file) Check() error {
 	o, err := f.options()
@@ -74,50 +85,19 @@ func (f *file) Check() error {
 // options looks names up when they are needed, so that a configuration can be
 // checked on a machine that does not know them.
 func (f *file) options() (atomicfile.Options, error) {
-	o := atomicfile.Options{Mode: f.cfg.Mode, UID: os.Getuid(), GID: os.Getgid()}
+	o := atomicfile.Options{Mode: f.cfg.Mode, UID: os.Getuid(), GID: os.Getgid(), Compare: true}
 	var err error
 	if f.cfg.Owner != "" {
-		if o.UID, err = id(f.cfg.Owner, userID); err != nil {
+		if o.UID, err = owner.User(f.cfg.Owner); err != nil {
 			return o, retry.Permanent(fmt.Errorf("owner: %w", err))
 		}
 	}
 	if f.cfg.Group != "" {
-		if o.GID, err = id(f.cfg.Group, groupID); err != nil {
+		if o.GID, err = owner.Group(f.cfg.Group); err != nil {
 			return o, retry.Permanent(fmt.Errorf("group: %w", err))
 		}
 	}
 	return o, nil
-}
-
-// id reads a decimal id, or looks a name up.
-func id(s string, lookup func(string) (string, error)) (int, error) {
-	if n, err := strconv.Atoi(s); err == nil {
-		if n < 0 {
-			return 0, fmt.Errorf("%d is not an id", n)
-		}
-		return n, nil
-	}
-	found, err := lookup(s)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(found)
-}
-
-func userID(name string) (string, error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return "", err
-	}
-	return u.Uid, nil
-}
-
-func groupID(name string) (string, error) {
-	g, err := user.LookupGroup(name)
-	if err != nil {
-		return "", err
-	}
-	return g.Gid, nil
 }
 
 // local marks what the file system says as permanent, except for a shortage

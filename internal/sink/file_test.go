@@ -142,13 +142,13 @@ func TestFileOwner(t *testing.T) {
 		if err := build(t, stanza(path, extra...), Options{}).Write(t.Context(), token); err != nil {
 			t.Errorf("%v: %v", extra, err)
 		}
-		if uid, gid := owner(t, path); strconv.Itoa(uid) != me.Uid || strconv.Itoa(gid) != me.Gid {
+		if uid, gid := ownerOf(t, path); strconv.Itoa(uid) != me.Uid || strconv.Itoa(gid) != me.Gid {
 			t.Errorf("%v: belongs to %d:%d", extra, uid, gid)
 		}
 	}
 }
 
-func owner(t *testing.T, path string) (uid, gid int) {
+func ownerOf(t *testing.T, path string) (uid, gid int) {
 	t.Helper()
 	fi, err := os.Stat(path)
 	if err != nil {
@@ -172,13 +172,13 @@ func TestFileOfSomebodyElse(t *testing.T) {
 	if err := build(t, stanza(path), Options{}).Write(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
-	if uid, gid := owner(t, path); uid != 0 || gid != os.Getgid() {
+	if uid, gid := ownerOf(t, path); uid != 0 || gid != os.Getgid() {
 		t.Errorf("a file that %d:%d had put there got the token and is still theirs", uid, gid)
 	}
 	if err := build(t, stanza(path, "owner", 1234, "gid", "1235"), Options{}).Write(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
-	if uid, gid := owner(t, path); uid != 1234 || gid != 1235 {
+	if uid, gid := ownerOf(t, path); uid != 1234 || gid != 1235 {
 		t.Errorf("belongs to %d:%d", uid, gid)
 	}
 }

@@ -45,20 +45,20 @@ type sealed struct {
 	own    *ecdh.PrivateKey
 }
 
-func (s *sealed) Put(ctx context.Context, data []byte) error {
+func (s *sealed) Put(ctx context.Context, data []byte) (bool, error) {
 	reader, own := s.reader, s.own
 	if reader == nil {
 		var err error
 		if reader, err = readPublicKey(s.path); err != nil {
-			return err
+			return false, err
 		}
 		if own, err = ecdh.X25519().GenerateKey(rand.Reader); err != nil {
-			return err
+			return false, err
 		}
 	}
 	line, err := seal(own, reader, s.derive, s.aad, data)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.path, err)
+		return false, fmt.Errorf("%s: %w", s.path, err)
 	}
 	s.reader, s.own = reader, own
 	return s.Destination.Put(ctx, line)

@@ -2,8 +2,10 @@
 // server, sealed for a reader's public key, or several of these.
 //
 // A Sink writes the token it is given, whole or not at all. Wrapping and
-// sealing go around a sink, not into it. WriteAll is what a mode calls: every
-// sink is tried, none waits for another, and the failures come back together.
+// sealing go around a sink, not into it. A mode that ends calls WriteAll: every
+// sink is tried, none waits for another, and the failures come back together. A
+// mode that stays has a Keeper, which writes each new token and puts right what
+// others do to a sink meanwhile.
 // To add a sink, write its file and add its line to the table; see
 // docs/adding-a-sink.md.
 package sink
@@ -11,6 +13,7 @@ package sink
 import (
 	"context"
 	"errors"
+	"time"
 
 	"latchkey/internal/cred"
 	"latchkey/internal/retry"
@@ -34,12 +37,32 @@ type Sink interface {
 // New returns has it.
 type Checker interface{ Check() error }
 
+// Watched is implemented by a Sink or a Destination whose content others can
+// change or take away. Intact reports whether it still is what was last written;
+// it looks at the place, sends nothing, and is not called while a write is under
+// way. Before the first write there is nothing to lose, and it is true.
+type Watched interface{ Intact() bool }
+
+// Perishable is implemented by a Sink whose content goes bad by itself. Due is
+// the moment of the wall clock at which it should be written again, the zero
+// time for never.
+type Perishable interface{ Due() time.Time }
+
+// Notifier is implemented by a Sink that tells somebody of new content. Notify
+// does so if the content changed since it last succeeded, and else does nothing.
+// An error changes nothing about what is written; the next call tries again. It
+// may run while Write does, but not twice at a time.
+type Notifier interface {
+	Notify(ctx context.Context) error
+}
+
 // Destination is a place for bytes: what a sink type is, and what sealing goes
 // around. Put replaces what is there, whole or not at all, as far as the place
-// can; it may be called many times, but not concurrently.
+// can, and reports whether that changed anything; it may be called many times,
+// but not concurrently.
 type Destination interface {
 	Name() string
-	Put(ctx context.Context, data []byte) error
+	Put(ctx context.Context, data []byte) (changed bool, err error)
 	Check() error
 }
 
@@ -55,5 +78,6 @@ func (p plain) Write(ctx context.Context, tok cred.Token) error {
 	if len(data) == 0 {
 		return retry.Permanent(errors.New("there is no token to write"))
 	}
-	return p.Put(ctx, data)
+	_, err = p.Put(ctx, data)
+	return err
 }

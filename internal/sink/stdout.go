@@ -26,9 +26,9 @@ type stream struct{ w io.Writer }
 
 func (s *stream) Name() string { return "stdout" }
 
-func (s *stream) Put(_ context.Context, data []byte) error {
+func (s *stream) Put(_ context.Context, data []byte) (bool, error) {
 	_, err := s.w.Write(ended(data))
-	return retry.Permanent(err)
+	return err == nil, retry.Permanent(err)
 }
 
 func (s *stream) Check() error { return nil }

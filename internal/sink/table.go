@@ -28,13 +28,19 @@ type Options struct {
 	LookupEnv func(name string) (string, bool)
 	// Stdout is where sink "stdout" writes, nil or os.Stdout for descriptor 1.
 	Stdout io.Writer
+	// Environ is the environment of the commands that tell of new content, as
+	// NAME=value. Runner runs them, Signaller sends signals; a sink that needs
+	// one that is nil fails to tell.
+	Environ   []string
+	Runner    Runner
+	Signaller Signaller
 	// Config is the sink's own block; New sets it.
 	Config config.Block
 }
 
 // New builds the sink that a stanza describes: a destination, sealed when
-// dh_type is set, fed with a wrapped token when wrap_ttl is. Its error is a
-// *config.Problem.
+// dh_type is set, fed with a wrapped token when wrap_ttl is. It is a Checker, and
+// has all the optional abilities. Its error is a *config.Problem.
 func New(s config.Sink, o Options) (Sink, error) {
 	build, ok := types[s.Type]
 	if !ok {
@@ -48,6 +54,8 @@ func New(s config.Sink, o Options) (Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	b := &built{place: &place{Destination: dest}, notice: noticeOf(s, o)}
+	dest = b.place
 	switch s.DHType {
 	case "":
 	case "curve25519":
@@ -57,10 +65,11 @@ func New(s config.Sink, o Options) (Sink, error) {
 			Pos: s.Pos, Key: "auto_auth.sink.dh_type", Text: fmt.Sprintf("unknown dh_type %q", s.DHType), Hint: "there is curve25519",
 		}
 	}
+	b.outer, b.Sink = dest, plain{dest}
 	if s.WrapTTL > 0 {
-		return &wrapped{plain: plain{dest}, client: o.Client, ttl: s.WrapTTL}, nil
+		b.Sink = &wrapped{plain: plain{dest}, client: o.Client, ttl: s.WrapTTL}
 	}
-	return plain{dest}, nil
+	return b, nil
 }
 
 // additional is the authenticated data: the variable replaces the literal, and
