@@ -207,7 +207,7 @@ func hideUserinfo(s string) string {
 	return scheme + "://" + hidden + rest[strings.LastIndexByte(rest, '@'):]
 }
 
-func sortedKeys(m map[string]string) []string {
+func sortedKeys[V any](m map[string]V) []string {
 	var out []string
 	for k := range m {
 		out = append(out, k)
