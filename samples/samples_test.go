@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,11 @@ func configs(t *testing.T) []string {
 	return files
 }
 
+// stays tells the samples for a daemon from those for a one-shot.
+func stays(file string) bool {
+	return strings.HasPrefix(file, "daemon") || slices.Contains([]string{"systemd", "windows"}, filepath.Dir(file))
+}
+
 // A sample that warns teaches the wrong thing.
 func TestEachSampleLoadsAndIsSoundWithoutAWarning(t *testing.T) {
 	for _, file := range configs(t) {
@@ -34,15 +40,19 @@ func TestEachSampleLoadsAndIsSoundWithoutAWarning(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			warnings, err := config.Check(l.File, config.ModeOnce)
+			mode := config.ModeOnce
+			if stays(file) {
+				mode = config.ModeDaemon
+			}
+			warnings, err := config.Check(l.File, mode)
 			if err != nil {
 				t.Error(err)
 			}
 			for _, w := range append(l.Warnings, warnings...) {
 				t.Errorf("line %d: %s: %s", w.Pos.Line, w.Key, w.Text)
 			}
-			if !l.File.ExitAfterAuth {
-				t.Error("exit_after_auth is not set: vault agent would stay")
+			if l.File.ExitAfterAuth == stays(file) {
+				t.Errorf("exit_after_auth is %v: vault agent would do otherwise", l.File.ExitAfterAuth)
 			}
 		})
 	}
