@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,6 +41,9 @@ type Config struct {
 	Headers          map[string]string
 	// UserAgent is the product part; Agent sets what is sent.
 	UserAgent string
+	// Dial opens the connections, nil for the network's own way: a test that
+	// simulates time brings one that stays in memory.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Seen, unless nil, is told of every request that carried a token: which
 	// token, and how it ended, nil for a success. It is called from the
 	// goroutine of the request, so it must not block.

@@ -50,6 +50,9 @@ func newCore(cfg Config) (*core, error) {
 		// HTTP/2 is spoken over TLS alone; setting it up costs a start.
 		ForceAttemptHTTP2: base.Scheme == "https",
 	}
+	if cfg.Dial != nil {
+		t.DialContext = cfg.Dial
+	}
 	for key, path := range map[string]string{
 		"ca_cert": cfg.CACert, "ca_path": cfg.CAPath, "client_cert": cfg.ClientCert, "client_key": cfg.ClientKey,
 	} {
