@@ -8,6 +8,10 @@ import (
 	"syscall"
 )
 
+// appending opens without waiting: a named pipe has its reader already, or is
+// refused.
+const appending = os.O_WRONLY | os.O_APPEND | syscall.O_NONBLOCK
+
 func owner(fi fs.FileInfo) (uid, gid int) {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok {

@@ -6,6 +6,8 @@ import (
 	"os"
 )
 
+const appending = os.O_WRONLY | os.O_APPEND
+
 // Windows has no numeric owner; asking for one is an error, not a no-op.
 func owner(fs.FileInfo) (uid, gid int) { return -1, -1 }
 

@@ -1,10 +1,33 @@
 // Package child starts other programs, and is the only place that does.
 //
-// A Command gets exactly the environment it is given, no standard input, and
-// writes to our standard error, because our standard output belongs to data.
-// It leads a process group of its own, so that ending it ends what it started
-// too. Errors name the program and never its arguments, which may hold
+// A Command runs to its end. It gets exactly the environment it is given, no
+// standard input, and writes to our standard error, because our standard
+// output belongs to data. A Supervisor keeps one program running for as long
+// as we do, with our standard input and outputs, and restarts it when its
+// environment changes. Reap is for a process that is init.
+//
+// Both lead a process group of their own, so that ending them ends what they
+// started too. Errors name the program and never its arguments, which may hold
 // secrets.
+//
+// # When latchkey itself is killed
+//
+// SIGKILL leaves no time to end the supervised program, so that something else
+// has to. On Linux the kernel sends it the stop signal: the stop signal and not
+// SIGKILL, because a server that is asked ends its workers too, which the
+// kernel does not know of. In a PID namespace whose init we are, the kernel ends
+// everything. On Windows a job object ends it with all that it started. Other
+// systems have no such means, and there it runs on.
+//
+// # A terminal
+//
+// When standard input is a terminal and we are its foreground job, the program
+// becomes that: it gets Ctrl-C, and we do not. Ctrl-Z stops the program and
+// then our own job, so that the shell gets its terminal back; fg and bg let
+// both go on. Where no shell could do that, because we lead the session (a
+// container with a terminal), Ctrl-Z has no effect. Started in the background,
+// we leave the terminal alone until fg. Tokens that fell due while the job was
+// stopped are dealt with when it goes on.
 package child
 
 import (
@@ -40,23 +63,6 @@ const parting = time.Second
 // ErrTimeout is the kind of the error of a command that its Timeout ended.
 var ErrTimeout = errors.New("timed out")
 
-// ExitError is the error of a command that ended by itself, but not well.
-type ExitError struct {
-	// Program is what was started, "sh" for a line that a shell runs.
-	Program string
-	// Code is the exit code, -1 when a signal ended it.
-	Code int
-	// Signal is the name of that signal, such as "SIGSEGV", else empty.
-	Signal string
-}
-
-func (e *ExitError) Error() string {
-	if e.Signal != "" {
-		return fmt.Sprintf("%s: ended by %s", e.Program, e.Signal)
-	}
-	return fmt.Sprintf("%s: exit code %d", e.Program, e.Code)
-}
-
 // Runner runs commands. The zero Runner sends what they print to os.Stderr.
 type Runner struct {
 	// Output receives standard output and standard error. Anything but an
@@ -81,7 +87,7 @@ func (r Runner) Run(ctx context.Context, c Command) error {
 	if out == nil {
 		out = os.Stderr
 	}
-	p, err := start(c.Argv, c.Env, nil, out, out)
+	p, err := start(setup{argv: c.Argv, env: c.Env, stdout: out, stderr: out, drain: straggling})
 	if err != nil {
 		return err
 	}

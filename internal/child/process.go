@@ -6,45 +6,97 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"time"
 )
+
+// setup is what a program is started with.
+type setup struct {
+	argv, env      []string // a nil env is an empty one
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// drain is how long a pipe for the output stays open after the program has
+	// ended, for what it left running in the background.
+	drain time.Duration
+	// kept is nil for a program that runs to its end.
+	kept *keeping
+}
+
+// keeping is what a supervised program has beside others.
+type keeping struct {
+	// stop is what its group gets when the program itself ended, and the
+	// program when we end without having been able to stop it.
+	stop os.Signal
+	tty  *terminal
+}
+
+// straggling is the drain of a command.
+const straggling = 2 * time.Second
 
 // process is a program that has been started. Somebody must wait for done: the
 // one goroutine of this room ends with it.
 type process struct {
 	program string
 	cmd     *exec.Cmd
-	// done is closed when the program has ended and err is set.
-	done chan struct{}
-	err  error
+	kept    *keeping
+	tree    tree
+	// over is closed when the program itself has ended: of a supervised one
+	// only. done is closed when, besides, its output has arrived and err is set.
+	over, done chan struct{}
+	// stops has something when job control stopped the program.
+	stops chan struct{}
+	err   error
+
+	mu sync.Mutex
+	// ended: its number may soon be another's. asked: it was told to stop.
+	ended, asked bool
 }
 
-// straggling is how long a pipe for the output stays open after the program
-// has ended, for what it left running in the background.
-const straggling = 2 * time.Second
-
-// start starts a program in a group of its own. A nil env is an empty one.
-func start(argv, env []string, stdin io.Reader, stdout, stderr io.Writer) (*process, error) {
-	cmd, program, err := commandLine(argv)
+// start starts a program in a group of its own. The error is a *StartError.
+func start(s setup) (*process, error) {
+	cmd, program, err := commandLine(s.argv)
 	if err != nil {
 		return nil, err
 	}
 	// exec takes a nil Env for "all of mine".
-	cmd.Env = append([]string{}, env...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
-	cmd.WaitDelay = straggling
+	cmd.Env = append([]string{}, s.env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.stdin, s.stdout, s.stderr
+	cmd.WaitDelay = s.drain
 	ownGroup(cmd)
-	p := &process{program: program, cmd: cmd, done: make(chan struct{})}
-	if err := running.start(p); err != nil {
-		return nil, fmt.Errorf("%s: cannot be started: %w", program, bare(err))
+	p := &process{
+		program: program, cmd: cmd, kept: s.kept,
+		over: make(chan struct{}), done: make(chan struct{}), stops: make(chan struct{}, 1),
 	}
-	go func() {
-		defer close(p.done)
-		p.err = cmd.Wait()
-		running.remove(p)
-	}()
+	started := make(chan error)
+	go p.live(started)
+	if err := <-started; err != nil {
+		return nil, &StartError{Program: program, Err: hint(bare(err), s.env)}
+	}
 	return p, nil
+}
+
+// live starts the program and stays with it until it has ended.
+func (p *process) live(started chan<- error) {
+	if p.kept != nil {
+		// Linux takes the thread that started a program for its parent, and
+		// tells the program when that thread is gone. This one stays with it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		p.bind()
+	}
+	if err := running.start(p); err != nil {
+		started <- err
+		return
+	}
+	defer close(p.done)
+	defer running.remove(p)
+	started <- nil
+	if p.kept == nil {
+		p.err = p.cmd.Wait()
+		return
+	}
+	p.err = p.wait()
 }
 
 // running holds the processes that have not ended.
@@ -67,6 +119,9 @@ func (s *set) start(p *process) error {
 		s.of = make(map[*process]bool)
 	}
 	s.of[p] = true
+	if p.kept != nil {
+		p.adopt()
+	}
 	return nil
 }
 
@@ -90,11 +145,14 @@ func KillAll() {
 // result is the error of a process that is done.
 func (p *process) result() error {
 	var exit *exec.ExitError
+	var ours *ExitError
 	switch {
 	case p.err == nil, errors.Is(p.err, exec.ErrWaitDelay):
 		return nil
 	case errors.As(p.err, &exit):
 		return &ExitError{Program: p.program, Code: exit.ExitCode(), Signal: endedBy(exit.ProcessState)}
+	case errors.As(p.err, &ours):
+		return ours
 	}
 	return fmt.Errorf("%s: %w", p.program, p.err)
 }

@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// canReload says whether a program can be told anything but to end.
+const canReload = true
+
 // ParseSignal reads a signal's name, "SIGHUP" or "HUP" in any case; "" is
 // SIGINT.
 func ParseSignal(name string) (os.Signal, error) {
@@ -28,18 +31,67 @@ func ParseSignal(name string) (os.Signal, error) {
 	return nil, fmt.Errorf("unknown signal %q", name)
 }
 
+// Forwarded are the signals that make sense for the program when they were
+// sent to us, for signal.Notify. KILL and STOP are not ours to catch. CHLD is
+// about our own children, URG is how Go interrupts its own goroutines, PIPE
+// comes of our own writing, and PROF of our own profile. TSTP, TTIN and TTOU
+// are the terminal's: caught, they would keep a job from stopping. Faults such
+// as SEGV are our own.
+//
+// INT, TERM, HUP and their like are among them: who gives them a meaning of his
+// own leaves them out.
+func Forwarded() []os.Signal {
+	var out []os.Signal
+	for sig := syscall.Signal(1); sig <= last; sig++ {
+		switch sig {
+		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGPROF,
+			syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+			syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS:
+		default:
+			out = append(out, sig)
+		}
+	}
+	return out
+}
+
+func passable(sig os.Signal) bool { return sig != syscall.SIGKILL && sig != syscall.SIGSTOP }
+
 func shell(line string) *exec.Cmd { return exec.Command("sh", "-c", line) }
 
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // signalGroup signals every process of the group that p leads.
 func signalGroup(p *os.Process, sig os.Signal) error {
-	return syscall.Kill(-p.Pid, sig.(syscall.Signal))
+	n, ok := sig.(syscall.Signal)
+	if !ok {
+		return fmt.Errorf("%v is no signal of this system", sig)
+	}
+	return syscall.Kill(-p.Pid, n)
 }
 
 func endedBy(st *os.ProcessState) string {
 	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return unix.SignalName(ws.Signal())
+		return signalName(ws.Signal())
 	}
 	return ""
+}
+
+// unnamed is how a real-time signal is called, which has no name.
+const unnamed = "signal %d"
+
+func signalName(sig syscall.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return fmt.Sprintf(unnamed, int(sig))
+}
+
+// signalNumber reads what signalName wrote.
+func signalNumber(name string) int {
+	if sig := unix.SignalNum(name); sig != 0 {
+		return int(sig)
+	}
+	var n int
+	_, _ = fmt.Sscanf(name, unnamed, &n)
+	return n
 }

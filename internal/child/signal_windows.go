@@ -8,8 +8,12 @@ import (
 	"syscall"
 )
 
+// canReload says whether a program can be told anything but to end.
+const canReload = false
+
 // names are the signals that mean something on Windows. All of them end the
-// process: it has no way to be asked.
+// process: a command has no way to be asked, and a supervised program is asked
+// by Ctrl-Break.
 var names = map[string]os.Signal{
 	"SIGHUP": syscall.SIGHUP, "SIGINT": syscall.SIGINT, "SIGQUIT": syscall.SIGQUIT,
 	"SIGKILL": syscall.SIGKILL, "SIGTERM": syscall.SIGTERM,
@@ -31,6 +35,13 @@ func ParseSignal(name string) (os.Signal, error) {
 	return nil, fmt.Errorf("unknown signal %q", name)
 }
 
+// Forwarded are the signals that make sense for the program when they were
+// sent to us, for signal.Notify: what Windows makes of Ctrl-C and of the end
+// of a session.
+func Forwarded() []os.Signal { return []os.Signal{os.Interrupt, syscall.SIGTERM} }
+
+func passable(sig os.Signal) bool { return sig != os.Kill }
+
 // shell hands the line to cmd as it is: cmd has quoting rules of its own.
 func shell(line string) *exec.Cmd {
 	cmd := exec.Command("cmd")
@@ -49,3 +60,5 @@ func ownGroup(cmd *exec.Cmd) {
 func signalGroup(p *os.Process, _ os.Signal) error { return p.Kill() }
 
 func endedBy(*os.ProcessState) string { return "" }
+
+func signalNumber(string) int { return 0 }
