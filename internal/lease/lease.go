@@ -1,11 +1,25 @@
-// Package lease keeps the answers of the server current for as long as
-// somebody uses them: it renews what can be renewed, fetches again what ends,
-// and looks now and then at what never ends.
+// Package lease keeps the answers of the server current for as long as somebody
+// uses them: it renews what can be renewed, gets another for what ends, and looks
+// now and then at what never says when it changes.
+//
+// A Manager answers from memory what it holds and asks for the rest, each thing
+// once however many ask. Give it an Identity for every new token (Use), let Keep
+// run beside, and tell it what is still needed (Retain). Nothing is asked of the
+// server that is not due: what comes next of each answer is decided in term.go by
+// a pure function, the answers wait in a heap, and one loop takes from it.
+//
+// While the server is in trouble the last good answers stay, one request at a
+// time sees whether it is back (gate.go), and what is about to end is told at
+// level error before it does.
 package lease
 
 import (
+	"container/heap"
 	"context"
 	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
 	"time"
 
 	"latchkey/internal/cred"
@@ -15,12 +29,12 @@ import (
 
 // Identity is the server as one token sees it. It is safe for concurrent use.
 type Identity interface {
-	// ReadEach always asks the server and remembers nothing. each is called
-	// once for every request, with its index, never twice at a time.
+	// ReadEach always asks the server, once, and remembers nothing. each is
+	// called once for every request, with its index, never twice at a time.
 	ReadEach(ctx context.Context, reqs []cred.Request, each func(i int, res cred.Result))
 	// Version is a fingerprint of what a read would answer, without reading
-	// it; see cred.Secret.Version. ok is false where there is none, and "" is
-	// one that equals no other.
+	// it: the one that cred.Secret.Version makes of the answer. ok is false
+	// where there is none, and "" is one that equals no other.
 	Version(ctx context.Context, req cred.Request) (v string, ok bool, err error)
 	// Renew extends a lease and returns it as it is from now on.
 	Renew(ctx context.Context, id string, increment time.Duration) (cred.Lease, error)
@@ -29,64 +43,195 @@ type Identity interface {
 // Options are the habits of a Manager.
 type Options struct {
 	// StaticInterval is how often an answer without an end is looked at, 5m
-	// when 0.
+	// when 0. A tenth of it, on average, is taken off at random.
 	StaticInterval time.Duration
-	// Threshold is the share of a lease that cannot be renewed after which it
-	// is fetched again, 0.9 when 0.
+	// Threshold is the share of its life after which what cannot be renewed is
+	// got anew, 0.9 when 0; a twentieth more or less at random.
 	Threshold float64
-	// Backoff is the wait after a failure.
+	// Backoff is the wait after a failure; its Attempts are not looked at.
 	Backoff retry.Schedule
 	// Parallel bounds the requests under way at once, 10 when 0.
 	Parallel int
-	Log      *slog.Logger
-	Meter    meter.Meter
+	// Log must be given, Meter may be nil.
+	Log   *slog.Logger
+	Meter meter.Meter
 }
 
-// Manager holds answers.
-type Manager struct{ o Options }
+// Manager holds answers and keeps them current. It is safe for concurrent use.
+type Manager struct {
+	o     Options
+	rules rules
+	// wake tells Keep that something else may be due.
+	wake chan struct{}
 
-// New returns a Manager that knows nothing and does nothing.
-func New(o Options) *Manager { return &Manager{o: o} }
-
-// Use sets who asks from now on.
-func (m *Manager) Use(id Identity) {}
-
-// ReadAll answers the requests in their order and waits for all of them.
-func (m *Manager) ReadAll(ctx context.Context, reqs []cred.Request) []cred.Result {
-	out := make([]cred.Result, len(reqs))
-	m.ReadEach(ctx, reqs, func(i int, res cred.Result) { out[i] = res })
-	return out
+	mu      sync.Mutex
+	entries map[string]*entry // by Request.Key
+	queue   queue
+	flights map[string]*flight
+	gate    gate
+	// moved are the keys whose content changed and that nobody was told of yet.
+	moved map[string]bool
+	// id is who asks, nil before the first Use; era counts the calls of Use, and
+	// arrival is closed by the next.
+	id      Identity
+	era     int
+	arrival chan struct{}
+	// watched is when somebody last looked for what comes to its end.
+	watched time.Time
 }
 
-// ReadEach is ReadAll that hands over each answer as it arrives.
-func (m *Manager) ReadEach(ctx context.Context, reqs []cred.Request, each func(i int, res cred.Result)) {
+// New returns a Manager that holds nothing.
+func New(o Options) *Manager {
+	if o.StaticInterval <= 0 {
+		o.StaticInterval = 5 * time.Minute
+	}
+	if o.Threshold <= 0 || o.Threshold >= 1 {
+		o.Threshold = 0.9
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 10
+	}
+	if o.Backoff.Base <= 0 || o.Backoff.Max <= 0 {
+		o.Backoff = retry.Schedule{Base: 250 * time.Millisecond, Max: time.Minute, Jitter: 0.25}
+	}
+	if o.Meter == nil {
+		o.Meter = meter.Discard
+	}
+	return &Manager{
+		o: o, rules: rules{o.StaticInterval, o.Threshold}, wake: make(chan struct{}, 1),
+		entries: make(map[string]*entry), flights: make(map[string]*flight), moved: make(map[string]bool),
+		gate: newGate(o.Backoff, o.Parallel), arrival: make(chan struct{}),
+	}
 }
 
-// Keep does what is due until ctx ends.
-func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error { return nil }
-
-// Retain drops the answers whose key is not in keys.
-func (m *Manager) Retain(keys map[string]bool) {}
-
-// Touch has what stands at path looked at now.
-func (m *Manager) Touch(path string) {}
-
-// Entry is what is known of one answer, without the answer.
-type Entry struct {
-	// What is the request for people, such as "read kv/data/app".
-	What string
-	// Kind is "lease", "certificate", "rotation", "secret id", "token" or "static".
-	Kind    string
-	LeaseID string
-	// Issued is when the answer was given or the lease last renewed, Expires
-	// its end, zero for none.
-	Issued, Expires time.Time
-	// Next is "renew", "fetch" or "look", NextAt when.
-	Next   string
-	NextAt time.Time
-	// Err is why the last attempt failed, nil when it did not.
-	Err error
+// Use sets who asks from now on: a new token. What ends with the token before is
+// due now, and so is what failed; all else keeps its time. It never blocks.
+func (m *Manager) Use(id Identity) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.id = id
+	m.era++
+	close(m.arrival)
+	m.arrival = make(chan struct{})
+	m.gate.open()
+	now := cred.Wall(time.Now())
+	for _, e := range m.entries {
+		e.blind = false // another policy may allow the metadata
+		switch {
+		case e.term.bound:
+			e.act, e.due = fetch, now
+		case e.failures > 0:
+			e.due = now
+		}
+	}
+	heap.Init(&m.queue)
+	m.nudge()
 }
 
-// Entries tells what is held, the soonest due first.
-func (m *Manager) Entries() []Entry { return nil }
+// Retain drops every answer whose key is not in keys, without a word to the
+// server.
+func (m *Manager) Retain(keys map[string]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, e := range m.entries {
+		if keys[key] {
+			continue
+		}
+		delete(m.entries, key)
+		delete(m.moved, key)
+		if e.index != away {
+			heap.Remove(&m.queue, e.index)
+		}
+	}
+	m.count()
+}
+
+// Touch has the secret at an API path looked at now, and the list that it stands
+// in, because somebody says that it changed. Of a version 2 key-value engine the
+// path holds data/ or metadata/; the requests may do without.
+func (m *Manager) Touch(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range aliases(path) {
+		m.touch(cred.Request{Path: p})
+		if up := strings.LastIndexByte(p, '/'); up > 0 {
+			m.touch(cred.Request{Op: cred.OpList, Path: p[:up]})
+		}
+	}
+}
+
+// apart is the least time between two looks at one answer: what changes more
+// often is looked at once for several changes.
+const apart = time.Second
+
+func (m *Manager) touch(req cred.Request) {
+	e := m.entries[req.Key()]
+	switch {
+	case e == nil || e.term.kind != static, e.failures > 0:
+		// After a failure the schedule of repetition says when.
+	case e.index == away:
+		e.touched = true
+	default:
+		m.hasten(e, cred.Wall(time.Now()))
+	}
+}
+
+// hasten puts an entry in front, unless that was only just looked at.
+func (m *Manager) hasten(e *entry, now time.Time) {
+	e.act = look
+	if at := later(now, e.term.from.Add(apart)); at.Before(e.due) {
+		e.due = at
+	}
+	m.place(e)
+	m.nudge()
+}
+
+// aliases are the paths by which requests may call what stands at an API path:
+// as it is, and for each segment data or metadata in it without that one or with
+// the other.
+func aliases(path string) []string {
+	all := []string{path}
+	parts := strings.Split(path, "/")
+	for i, p := range parts {
+		if i == 0 || p != "data" && p != "metadata" {
+			continue
+		}
+		head, tail := strings.Join(parts[:i], "/"), strings.Join(parts[i+1:], "/")
+		for _, middle := range []string{"", "data", "metadata"} {
+			if middle != p {
+				all = append(all, strings.Trim(head+"/"+strings.TrimPrefix(middle+"/"+tail, "/"), "/"))
+			}
+		}
+	}
+	return all
+}
+
+// place puts an entry into the queue, or where it belongs there. The lock is
+// held.
+func (m *Manager) place(e *entry) {
+	if e.index == away {
+		heap.Push(&m.queue, e)
+	} else {
+		heap.Fix(&m.queue, e.index)
+	}
+}
+
+// nudge has Keep look at the queue.
+func (m *Manager) nudge() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// count reports how many answers are held.
+func (m *Manager) count() { m.o.Meter.Gauge("lease.count", float64(len(m.entries))) }
+
+func luck() float64 { return rand.Float64() }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

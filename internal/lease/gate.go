@@ -1,0 +1,148 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"latchkey/internal/retry"
+	"latchkey/internal/vault"
+)
+
+// gate keeps a server that is in trouble, or has just come back, from all that is
+// due at once. After a failure that concerns everybody it is closed for a while,
+// then lets one request through to see; each success lets one more through at a
+// time. Its methods are called with the manager's lock held.
+type gate struct {
+	schedule retry.Schedule
+	most     int
+	// width is how many may be under way, busy how many are.
+	width, busy int
+	// failures counts those since the last success; until is when the next may
+	// ask; err is why.
+	failures int
+	until    time.Time
+	err      error
+	// suspects are how many failures in a row may have been the server's or the
+	// path's.
+	suspects int
+	// epoch tells failures of one wave from those of the next.
+	epoch int
+}
+
+// How long the gate stays closed at most while it looks every now and then
+// whether the server is back. One request in this time is no burden to anybody,
+// and more would be time lost after an outage.
+const (
+	knock       = 15 * time.Second
+	knockNobody = time.Minute // with a token that is known to be no good
+)
+
+// newGate returns an open one.
+func newGate(s retry.Schedule, most int) gate {
+	s.Max = min(s.Max, knock)
+	return gate{schedule: s, most: most, width: most}
+}
+
+// room is how many may start now.
+func (g *gate) room(now time.Time) int {
+	switch {
+	case g.failures == 0:
+		return max(g.width-g.busy, 0)
+	case now.Before(g.until):
+		return 0
+	}
+	return max(1-g.busy, 0)
+}
+
+// shut reports why nobody may ask now, or nil.
+func (g *gate) shut(now time.Time) error {
+	if g.failures == 0 || g.room(now) > 0 {
+		return nil
+	}
+	return &heldBack{err: g.err, left: max(g.until.Sub(now), 0)}
+}
+
+// good takes note of a success of a request that began in epoch, and reports
+// whether that opened the gate. One that was on its way when the gate closed does
+// not.
+func (g *gate) good(epoch int) (back bool) {
+	if epoch != g.epoch {
+		return false
+	}
+	back = g.failures > 0
+	g.failures, g.suspects, g.until, g.err = 0, 0, time.Time{}, nil
+	g.width = min(g.width+1, g.most)
+	return back
+}
+
+// bad takes note of a failure of a request that began in epoch, and reports
+// whether the gate closed. first says that this request had not failed before.
+func (g *gate) bad(now time.Time, err error, epoch int, first bool) (closed bool) {
+	if epoch != g.epoch {
+		// It was on its way when the gate closed.
+		return true
+	}
+	if !everybodys(err) {
+		// One path may fail for ever on its own account; three different ones
+		// in a row do not.
+		if first {
+			g.suspects++
+		}
+		if g.failures == 0 && g.suspects < 3 {
+			g.width = max(g.width/2, 1)
+			return false
+		}
+	}
+	g.failures++
+	g.epoch++
+	g.width, g.err = 1, err
+	wait := g.schedule.Wait(g.failures)
+	if errors.Is(err, vault.ErrInvalidToken) {
+		wait = knockNobody
+	}
+	var ra interface{ RetryAfter() time.Duration }
+	if errors.As(err, &ra) && ra.RetryAfter() > wait {
+		wait = ra.RetryAfter() + time.Duration(rand.Float64()*g.schedule.Jitter*float64(g.schedule.Base))
+	}
+	g.until = now.Add(wait)
+	return true
+}
+
+// open forgets what was: there is another token, or the clock is another.
+func (g *gate) open() {
+	g.failures, g.suspects, g.until, g.err = 0, 0, time.Time{}, nil
+	g.epoch++
+}
+
+// everybodys reports whether a failure concerns all requests alike: there is no
+// server, it is sealed or wants fewer requests, or it does not know the token. A
+// request that took too long may have waited for something behind the server.
+func everybodys(err error) bool {
+	switch {
+	case errors.Is(err, vault.ErrInvalidToken), errors.Is(err, vault.ErrSealed),
+		errors.Is(err, vault.ErrRateLimited), errors.Is(err, vault.ErrNotReady):
+		return true
+	case errors.Is(err, vault.ErrUnreachable):
+		return !errors.Is(err, context.DeadlineExceeded)
+	}
+	return false
+}
+
+// heldBack is the answer to who asks while the gate is closed: the failure that
+// closed it, and when to come again.
+type heldBack struct {
+	err  error
+	left time.Duration
+}
+
+func (h *heldBack) Error() string {
+	return fmt.Sprintf("not asked, because a moment ago the server failed: %v", h.err)
+}
+
+func (h *heldBack) Unwrap() error { return h.err }
+
+// RetryAfter is how long nobody should ask.
+func (h *heldBack) RetryAfter() time.Duration { return h.left }

@@ -1,0 +1,274 @@
+package lease
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/retry"
+	"latchkey/internal/vault"
+)
+
+// Keep does what is due until ctx ends, waits for what is under way, and returns
+// the cause. changed is called from here alone, with the keys of the answers whose
+// content moved or that are gone; what was only renewed has not changed. While it
+// runs nothing new is begun.
+func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error {
+	var crew sync.WaitGroup
+	defer crew.Wait()
+	last := time.Now()
+	for {
+		now := time.Now()
+		if by := setBack(last, now); by > slack {
+			m.rewind(cred.Wall(now), by)
+		}
+		last = now
+		p := m.plan(cred.Wall(now))
+		if len(p.moved) > 0 {
+			changed(p.moved)
+		}
+		for _, t := range p.tasks {
+			crew.Go(func() { m.do(ctx, t) })
+		}
+		if retry.Until(ctx, p.at, m.wake) == retry.Ended {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// slack is how far the wall clock may lag behind without anybody having set it.
+const slack = 2 * time.Second
+
+// setBack is how much less far the wall clock went than time itself. The other
+// way round is a suspended machine, and needs nothing but looking what is due.
+func setBack(from, to time.Time) time.Duration {
+	return to.Sub(from) - cred.Wall(to).Sub(cred.Wall(from))
+}
+
+// rewind counts everything by a clock that was set back. What can be renewed is
+// renewed now, so that its end is known for certain; getting other credentials,
+// and with them another child process, for the sake of a clock would be too much.
+func (m *Manager) rewind(now time.Time, by time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.o.Log.Warn("the clock was set back: leases are renewed now", "by", by)
+	if !m.gate.until.IsZero() {
+		m.gate.until = m.gate.until.Add(-by)
+	}
+	for _, e := range m.entries {
+		e.term = e.term.back(by)
+		e.lease.Issued = e.lease.Issued.Add(-by)
+		switch {
+		case e.term.renewable && e.act == renew:
+			e.due = now
+		case e.term.kind == certificate && e.failures == 0:
+			e.act, e.due = e.term.next(m.rules, luck())
+		default:
+			e.due = e.due.Add(-by)
+		}
+	}
+	heap.Init(&m.queue)
+}
+
+// task is one thing to do, with what it needs: the entry may change meanwhile.
+type task struct {
+	e       *entry
+	act     action
+	id      Identity
+	leaseID string
+	granted time.Duration
+	version string
+	blind   bool
+	era     int
+	epoch   int
+	first   bool
+}
+
+// plan is what comes next.
+type plan struct {
+	moved []string
+	tasks []task
+	// at is when to look again without being told to, zero for never.
+	at time.Time
+}
+
+// overdue is how late the first in the queue may be without anybody looking
+// what comes to its end meanwhile.
+const overdue = 2 * time.Second
+
+// plan takes from the queue what is due, as much as may be under way.
+func (m *Manager) plan(now time.Time) plan {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var p plan
+	for key := range m.moved {
+		p.moved = append(p.moved, key)
+	}
+	clear(m.moved)
+	if m.id == nil {
+		return p
+	}
+	if m.gate.failures > 0 || len(m.queue) > 0 && m.queue[0].due.Before(now.Add(-overdue)) {
+		m.watch(now)
+	}
+	for len(m.queue) > 0 && m.gate.room(now) > 0 && !m.queue[0].due.After(now) {
+		e := heap.Pop(&m.queue).(*entry)
+		if m.flights[e.key] != nil {
+			continue // somebody asks for it already, and puts it back
+		}
+		p.tasks = append(p.tasks, m.begin(e, now))
+	}
+	switch {
+	case m.gate.failures > 0:
+		// Time goes on for what waits, so it is looked at meanwhile.
+		p.at = now.Add(time.Second)
+		if m.gate.until.After(now) && m.gate.until.Before(p.at) {
+			p.at = m.gate.until
+		}
+	case len(m.queue) > 0 && m.gate.room(now) > 0:
+		p.at = m.queue[0].due
+	}
+	return p
+}
+
+// begin makes a task of an entry that is due. The lock is held.
+func (m *Manager) begin(e *entry, now time.Time) task {
+	if e.act == renew && e.term.over(now) {
+		e.act = fetch
+	}
+	m.remark(e, now)
+	if e.act == fetch {
+		m.flights[e.key] = &flight{done: make(chan struct{})}
+	}
+	m.gate.busy++
+	return task{
+		e: e, act: e.act, id: m.id, leaseID: e.lease.ID, granted: e.granted, version: e.version, blind: e.blind,
+		era: m.era, epoch: m.gate.epoch, first: e.failures == 0,
+	}
+}
+
+// do asks what a task is about and takes the answer in.
+func (m *Manager) do(ctx context.Context, t task) {
+	began := time.Now()
+	var o outcome
+	switch t.act {
+	case renew:
+		o.lease, o.err = t.id.Renew(ctx, t.leaseID, t.granted)
+		m.o.Meter.Time("lease.renewal.time", time.Since(began))
+	case look:
+		m.o.Meter.Count("lease.poll", 1)
+		o = m.look(ctx, t)
+	default:
+		o = read(ctx, t)
+	}
+	m.done(t, o, ctx.Err() != nil)
+}
+
+// outcome is what came of a task: a lease, a secret with its content, that it is
+// the same, or an error.
+type outcome struct {
+	secret  *cred.Secret
+	content content
+	lease   cred.Lease
+	same    bool
+	err     error
+	// blind says that there is no version to be had.
+	blind bool
+}
+
+// look reads an answer again unless its version says that this is needless.
+func (m *Manager) look(ctx context.Context, t task) outcome {
+	blind := t.blind || t.e.req.Op != cred.OpRead
+	if !blind && t.version != "" {
+		v, ok, err := t.id.Version(ctx, t.e.req)
+		switch {
+		case err != nil:
+			return outcome{err: err}
+		case ok && v == t.version:
+			return outcome{same: true}
+		}
+		blind = !ok
+	}
+	o := read(ctx, t)
+	o.blind = blind
+	return o
+}
+
+func read(ctx context.Context, t task) outcome {
+	var o outcome
+	t.id.ReadEach(ctx, []cred.Request{t.e.req}, func(_ int, res cred.Result) {
+		o.secret, o.err = res.Secret, res.Err
+	})
+	if o.err == nil {
+		o.content, o.err = pack(o.secret)
+	}
+	return o
+}
+
+// done takes in what came of a task, and puts the entry back.
+func (m *Manager) done(t task, o outcome, ended bool) {
+	now := cred.Wall(time.Now())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.nudge()
+	m.gate.busy--
+	e := t.e
+	if t.act == fetch {
+		f := m.flights[e.key]
+		delete(m.flights, e.key)
+		if f.res.Err = o.err; o.err == nil {
+			f.res.Secret = o.secret
+		}
+		f.left = o.err != nil && ended
+		defer close(f.done)
+	}
+	if m.entries[e.key] != e {
+		return // nobody wants it any more
+	}
+	defer m.place(e)
+	switch {
+	case o.err != nil && ended:
+		return
+	case o.err != nil:
+		m.blame(now, o.err, t.epoch, t.first)
+		m.failed(e, t.act, o.err, now)
+		m.report(t.act, "failure")
+		return
+	}
+	m.relieved(t.epoch)
+	e.blind = o.blind
+	switch {
+	case o.same:
+		m.recovered(e)
+		e.term.from = now
+		m.schedule(e, now)
+	case t.act == renew:
+		m.renewed(e, o.lease, now)
+	default:
+		m.take(e, o.content, t.era, now)
+	}
+	m.report(t.act, "success")
+	if t.era != m.era && e.term.bound {
+		e.act, e.due = fetch, now
+	}
+	if e.touched {
+		e.touched = false
+		m.hasten(e, now)
+	}
+}
+
+// report counts what was done with a lease; polls were counted as they began.
+func (m *Manager) report(act action, result string) {
+	switch act {
+	case renew:
+		m.o.Meter.Count("lease.renewal."+result, 1)
+	case fetch:
+		m.o.Meter.Count("lease.refetch."+result, 1)
+	}
+}
+
+// notFound reports whether the server says that nothing is there.
+func notFound(err error) bool { return errors.Is(err, vault.ErrNotFound) }

@@ -1,0 +1,160 @@
+package lease
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/vault"
+)
+
+// All of these are called with the lock held, and none puts an entry into the
+// queue.
+
+// least is the least time between two successes with one entry; it doubles while
+// each answer is due again at once, as one whose end is past.
+const (
+	least = 500 * time.Millisecond
+	most  = 16 // doublings
+)
+
+// take makes what era was answered the content of an entry.
+func (m *Manager) take(e *entry, c content, era int, now time.Time) {
+	if m.entries[e.key] == e && (!e.has || !e.same(&c.answer)) {
+		m.moved[e.key] = true
+	}
+	m.recovered(e)
+	e.has, e.content, e.granted, e.told = true, c, c.lease.Duration, toldNothing
+	m.schedule(e, now)
+	if era != m.era && e.term.bound {
+		e.act, e.due = fetch, now
+	}
+}
+
+// renewed takes in what a renewal brought. One that brings noticeably less than
+// there was at first has come near the lease's last moment, and no further one
+// brings more.
+func (m *Manager) renewed(e *entry, l cred.Lease, now time.Time) {
+	m.recovered(e)
+	if l.Issued.IsZero() {
+		l.Issued = now
+	}
+	e.lease.Duration, e.lease.Issued = l.Duration, l.Issued
+	e.term.from, e.term.end = l.Issued, l.Issued.Add(l.Duration)
+	e.term.renewable = l.Renewable && l.Duration >= share(e.granted, 0.9)
+	e.told = toldNothing
+	m.schedule(e, now)
+	if !e.term.renewable {
+		m.o.Log.Debug("lease reaches its last moment, and will be fetched anew", "request", e.req.String(), "left", l.Duration, "at", e.due)
+	}
+}
+
+// schedule decides what comes next after a success.
+func (m *Manager) schedule(e *entry, now time.Time) {
+	e.act, e.due = e.term.next(m.rules, luck())
+	floor := min(least<<e.hasty, m.o.StaticInterval)
+	if e.due.Before(now.Add(floor)) {
+		e.due = now.Add(floor)
+		e.hasty = min(e.hasty+1, most)
+		return
+	}
+	e.hasty = 0
+}
+
+// failed decides what comes next after a failure of act.
+func (m *Manager) failed(e *entry, act action, err error, now time.Time) {
+	e.failures++
+	if e.failures == 1 {
+		m.o.Log.Warn("not kept current yet", "request", e.req.String(), "action", act.String(), "error", err)
+	} else {
+		m.o.Log.Debug("not kept current yet", "request", e.req.String(), "action", act.String(), "error", err, "failures", e.failures)
+	}
+	e.err = err
+	defer m.remark(e, now)
+	switch {
+	case everybodys(err):
+		// The gate says when. What waits longer goes first then, so that a path
+		// with a limit of its own does not keep the others from asking.
+		e.due = now
+		return
+	case act == look && notFound(err):
+		m.gone(e, now)
+		return
+	case act == renew && lost(err):
+		e.act, e.due = fetch, now
+		return
+	case act == renew && (errors.Is(err, vault.ErrDenied) || errors.Is(err, vault.ErrBadRequest)):
+		// No renewal will help it.
+		e.term.renewable = false
+		e.act, e.due = e.term.next(m.rules, luck())
+		e.due = later(e.due, now.Add(least))
+		return
+	}
+	wait := m.o.Backoff.Wait(e.failures)
+	var ra interface{ RetryAfter() time.Duration }
+	if errors.As(err, &ra) {
+		wait = max(wait, ra.RetryAfter())
+	}
+	e.due = e.term.again(m.rules, now, wait)
+	if e.term.kind == static && !vault.Temporary(err) {
+		e.due = now.Add(share(e.term.every(m.rules), 0.85+0.1*luck()))
+	}
+	if act == renew && now.After(e.term.late()) {
+		e.act = fetch
+	}
+}
+
+// lost reports whether a renewal found no lease. The server says so with the
+// status of a bad request, as it does of a lease that cannot be renewed.
+func lost(err error) bool {
+	var e *vault.Error
+	if !errors.As(err, &e) || !notFound(err) && e.Kind != vault.ErrBadRequest {
+		return false
+	}
+	for _, m := range e.Messages {
+		if strings.Contains(m, "not renewable") {
+			return false
+		}
+	}
+	return true
+}
+
+// gone takes in that nothing is there any more. Who used it is told, for a
+// template may have another way, and it is looked for as often as before.
+func (m *Manager) gone(e *entry, now time.Time) {
+	if e.has {
+		m.moved[e.key] = true
+	}
+	e.has, e.content = false, content{term: term{kind: static, from: now}}
+	e.act, e.due = e.term.next(m.rules, luck())
+}
+
+// recovered takes in that an attempt went well.
+func (m *Manager) recovered(e *entry) {
+	if e.failures > 0 {
+		m.o.Log.Info("kept current again", "request", e.req.String(), "failures", e.failures)
+	}
+	e.failures, e.err = 0, nil
+}
+
+// blame tells the gate of a failure. One that the server answered on its merits
+// says that the server is well.
+func (m *Manager) blame(now time.Time, err error, epoch int, first bool) {
+	if !vault.Temporary(err) && !errors.Is(err, vault.ErrInvalidToken) {
+		m.relieved(epoch)
+		return
+	}
+	before := m.gate.failures
+	if m.gate.bad(now, err, epoch, first) && before == 0 && m.gate.failures > 0 {
+		m.o.Log.Warn("the server is in trouble: the last good answers are kept, and one request at a time looks whether it is back",
+			"error", err, "next", m.gate.until)
+	}
+}
+
+// relieved tells the gate of a success.
+func (m *Manager) relieved(epoch int) {
+	if m.gate.good(epoch) {
+		m.o.Log.Info("the server is back")
+	}
+}
