@@ -32,14 +32,33 @@ func (p *pass) file(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	if err := inSandbox(p.job.t.spec.SandboxPath, path); err != nil {
-		return "", err
+	var b []byte
+	err := inSandbox(p.job.t.spec.SandboxPath, path)
+	switch {
+	case p.run.round != nil:
+		b, err = p.fileWatched(path, err)
+	case err == nil:
+		b, err = os.ReadFile(path)
 	}
-	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
 	return p.note(string(b)), nil
+}
+
+// fileWatched reads a file that is looked at again later. One that may not be
+// read is looked at too: what stands in the way may go.
+func (p *pass) fileWatched(path string, denied error) ([]byte, error) {
+	if p.files == nil {
+		p.files = map[string]stamp{}
+	}
+	if denied != nil {
+		p.files[path] = takeStamp(path)
+		return nil, denied
+	}
+	s, b, err := readStamped(path)
+	p.files[path] = s
+	return b, err
 }
 
 // inSandbox compares where both paths end once links are followed.

@@ -26,17 +26,21 @@ type pass struct {
 	helper bool
 	// used are the answers that the template saw, by key; noted is other
 	// text that it saw. Both for scrub.
-	used  map[string]Request
+	inputs
 	noted []string
-	deps  []dep.Dependency
 	side  []sideFile
+}
+
+func (u *run) newPass(j *job) *pass {
+	return &pass{run: u, job: j, inputs: inputs{used: map[string]Request{}}}
 }
 
 // evaluateText runs a pass and keeps the output when nothing was missing. An
 // error counts only then: without its data a template may well stumble.
 func (u *run) evaluateText(j *job) {
-	p := &pass{run: u, job: j, used: map[string]Request{}}
+	p := u.newPass(j)
 	out, err := p.evaluate()
+	j.inputs = p.inputs
 	switch {
 	case j.done || p.missing:
 		return
@@ -59,7 +63,7 @@ func (p *pass) evaluate() ([]byte, error) {
 		j.inLibrary = true
 		return out, err
 	}
-	*p = pass{run: p.run, job: j, used: map[string]Request{}}
+	*p = *p.run.newPass(j)
 	j.want, j.pki = nil, nil
 	return p.throughLibrary()
 }
@@ -181,6 +185,7 @@ func (p *pass) answer(req Request) (Result, bool) {
 		return Result{}, false
 	case res.Err != nil:
 		// Another template asked before, in vain.
+		p.used[key] = req
 		p.job.fail(nil, fmt.Errorf("%s: %w", describe(req), res.Err))
 		return Result{}, false
 	}

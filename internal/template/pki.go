@@ -2,12 +2,13 @@ package template
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"slices"
@@ -23,6 +24,8 @@ import (
 type certificate struct {
 	pem dep.PemEncoded
 	err error
+	// spent is the moment from which on it is replaced.
+	spent time.Time
 }
 
 // pkiCert "path" "k=v"... returns a certificate with its key and CA. The one in
@@ -41,6 +44,7 @@ func (p *pass) pkiCert(args ...string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	req.Fresh = true // what is kept of it is in the files
 	key := req.Key()
 	c, ok := p.job.own[key]
 	if !ok {
@@ -57,13 +61,18 @@ func (p *pass) pkiCert(args ...string) (any, error) {
 		p.job.fail(nil, fmt.Errorf("%s: %w", describe(req), c.err))
 		return nil, nil
 	}
+	if p.certs == nil {
+		p.certs = map[string]certificate{}
+	}
+	p.certs[key] = c
 	p.note(c.pem.Key)
 	return c.pem, nil
 }
 
 // findCertificates grants what wishes for certificates the files can. Where
 // each template has its own, each keeps it; where one has only a part, all
-// that ask for the same put their files together; else a new one is issued.
+// that ask for the same put their files together, in a Watch also those that
+// are not in this round; else a new one is issued.
 func (u *run) findCertificates(jobs []*job) {
 	askers := map[string][]*job{}
 	wanted := map[string]Request{}
@@ -86,11 +95,11 @@ func (u *run) findCertificates(jobs []*job) {
 
 func (u *run) reuse(key string, req Request, askers []*job) bool {
 	now := time.Now()
-	found := make([]dep.PemEncoded, len(askers))
+	found := make([]certificate, len(askers))
 	each := true
 	for i := range askers {
 		var ok bool
-		found[i], ok = u.findIn(req, askers[i:i+1], now)
+		found[i], ok = u.findIn(req, askers[i:i+1], nil, now)
 		each = each && ok
 	}
 	if each {
@@ -98,56 +107,66 @@ func (u *run) reuse(key string, req Request, askers []*job) bool {
 			if j.own == nil {
 				j.own = map[string]certificate{}
 			}
-			j.own[key] = certificate{pem: found[i]}
+			j.own[key] = found[i]
 		}
 		return true
 	}
-	if len(askers) == 1 {
+	var others []*job
+	if u.round != nil {
+		others = u.round.others(req, askers)
+	}
+	if len(askers)+len(others) == 1 {
 		return false
 	}
-	together, ok := u.findIn(req, askers, now)
+	together, ok := u.findIn(req, askers, others, now)
 	if ok {
-		u.certs[key] = certificate{pem: together}
+		u.certs[key] = together
 	}
 	return ok
 }
 
 // findIn looks for a certificate with all the parts that the texts of the jobs
-// mention, in their destinations and the files of their writeToFile calls.
-func (u *run) findIn(req Request, jobs []*job, now time.Time) (dep.PemEncoded, bool) {
+// mention, in their destinations and the files of their writeToFile calls, and in
+// those of others.
+func (u *run) findIn(req Request, jobs, others []*job, now time.Time) (certificate, bool) {
 	var s pemScan
 	needKey, needCA, alone := false, false, true
-	for _, j := range jobs {
+	for i, j := range slices.Concat(jobs, others) {
+		s.scan(j.held())
 		for _, path := range append([]string{j.t.spec.Destination}, j.t.text.targets...) {
 			if b, err := os.ReadFile(path); err == nil {
 				s.scan(string(b))
 			}
 		}
-		f := j.t.text.fields
-		needKey = needKey || f["Key"]
-		needCA = needCA || f["CA"] || f["CAChain"]
+		if f := j.t.text.fields; i < len(jobs) {
+			needKey = needKey || f["Key"]
+			needCA = needCA || f["CA"] || f["CAChain"]
+		}
 		alone = alone && len(j.pki) == 1 && j.t.text.pkiCerts == 1
 	}
 	cert, ok := s.pick(req, alone)
-	if !ok || spent(cert.cert, now, u.set.opts.RenewThreshold) {
-		return dep.PemEncoded{}, false
+	if !ok {
+		return certificate{}, false
 	}
-	out := s.bundle(cert)
-	if needKey && out.Key == "" || needCA && out.CA == "" {
-		return dep.PemEncoded{}, false
+	out := certificate{pem: s.bundle(cert), spent: u.set.spent(cert.cert)}
+	if !now.Before(out.spent) || needKey && out.pem.Key == "" || needCA && out.pem.CA == "" {
+		return certificate{}, false
 	}
 	return out, true
 }
 
-// spent reports whether the share threshold of the life has gone by, give or
-// take 0.03 so that machines set up together do not renew together.
-func spent(c *x509.Certificate, now time.Time, threshold float64) bool {
-	life := c.NotAfter.Sub(c.NotBefore)
-	share := threshold + (rand.Float64()-0.5)*0.06
+// spent is the moment at which the threshold of a certificate's life has gone by,
+// give or take 0.03 so that machines set up together do not renew together. The
+// draw is made of the certificate and a number of this process: it is the same
+// at every look, and nobody has to remember it.
+func (s *Set) spent(c *x509.Certificate) time.Time {
+	sum := sha256.Sum256(binary.LittleEndian.AppendUint64(slices.Clone(c.Raw), s.seed))
+	draw := float64(binary.LittleEndian.Uint64(sum[:])>>11) / (1 << 53)
+	share := s.opts.RenewThreshold + (draw-0.5)*0.06
 	if share <= 0 || share >= 1 {
-		share = threshold
+		share = s.opts.RenewThreshold
 	}
-	return !now.Before(c.NotBefore.Add(time.Duration(float64(life) * share)))
+	return c.NotBefore.Add(time.Duration(float64(c.NotAfter.Sub(c.NotBefore)) * share))
 }
 
 // issued turns the answer to a request into a certificate, once.
@@ -159,13 +178,16 @@ func (u *run) issued(req Request) error {
 	res := u.answers[key]
 	c := certificate{err: res.Err}
 	if c.err == nil {
-		c.pem, c.err = fromAnswer(res.Secret)
+		c = u.set.fromAnswer(res.Secret)
 	}
 	u.certs[key] = c
+	if c.err == nil && u.round != nil {
+		u.round.minted(key, c)
+	}
 	return c.err
 }
 
-func fromAnswer(s *cred.Secret) (dep.PemEncoded, error) {
+func (set *Set) fromAnswer(s *cred.Secret) certificate {
 	var scan pemScan
 	names := slices.Sorted(maps.Keys(s.Data))
 	// The issuing CA is the CA; what else there is makes the chain.
@@ -184,14 +206,15 @@ func fromAnswer(s *cred.Secret) (dep.PemEncoded, error) {
 		}
 	}
 	if len(scan.certs) == 0 {
-		return dep.PemEncoded{}, errors.New("the answer holds no certificate")
+		return certificate{err: errors.New("the answer holds no certificate")}
 	}
-	out := scan.bundle(scan.certs[len(scan.certs)-1])
+	cert := scan.certs[len(scan.certs)-1]
+	out := scan.bundle(cert)
 	if out.Key == "" && len(scan.keys) > 0 {
 		// A kind of key that is not known here; the server should know.
 		out.Key = scan.keys[len(scan.keys)-1].text
 	}
-	return out, nil
+	return certificate{pem: out, spent: set.spent(cert.cert)}
 }
 
 // pemScan collects the PEM blocks of a text, whatever stands between them.

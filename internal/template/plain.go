@@ -23,11 +23,13 @@ var formats = map[string]func(data map[string]any) ([]byte, error){
 
 // evaluatePlain is evaluateText for a secret that is written as it is.
 func (u *run) evaluatePlain(j *job) {
-	res, ok := u.answers[j.t.plain.Key()]
+	key := j.t.plain.Key()
+	res, ok := u.answers[key]
 	if !ok {
 		j.want = []Request{j.t.plain}
 		return
 	}
+	j.inputs = inputs{used: map[string]Request{key: j.t.plain}}
 	if res.Err != nil {
 		j.fail(nil, fmt.Errorf("%s: %w", describe(j.t.plain), res.Err))
 		return

@@ -10,8 +10,8 @@ import (
 // Plan is what a template would do, as far as that is known without its
 // secrets.
 type Plan struct {
-	Name        string
-	Destination string
+	Name                  string
+	Destination, Variable string
 	// Requests are those of the first pass. What a template asks for only
 	// when it has seen a secret is not among them.
 	Requests []Request
@@ -26,13 +26,13 @@ type Plan struct {
 // Requests evaluates every template once with nothing known. It reads no
 // secret, starts no program, and writes nothing.
 func (s *Set) Requests() []Plan {
-	u := s.newRun(nil)
+	u := s.newRun(nil, nil).all()
 	u.dry = true
 	u.evaluate(u.jobs)
 	var plans []Plan
 	for _, j := range u.jobs {
 		p := Plan{
-			Name: j.t.spec.Name, Destination: j.t.spec.Destination,
+			Name: j.t.spec.Name, Destination: j.t.spec.Destination, Variable: j.t.spec.Variable,
 			Requests: slices.Concat(j.want, j.pki), Err: j.err, t: j.t,
 		}
 		for _, d := range j.lookup {
@@ -45,11 +45,13 @@ func (s *Set) Requests() []Plan {
 
 // CheckWritable reports whether the destination, and the files that the text
 // names in writeToFile, could be written by this user with the mode and owner
-// asked for. It leaves nothing behind; the error is ErrWrite.
+// asked for; a variable always can. It leaves nothing behind; the error is ErrWrite.
 func (p Plan) CheckWritable() error {
 	var errs []error
-	if err := atomicfile.Check(p.t.spec.Destination, p.t.file); err != nil {
-		errs = append(errs, p.t.fail(ErrWrite, err))
+	if p.t.spec.Variable == "" {
+		if err := atomicfile.Check(p.t.spec.Destination, p.t.file); err != nil {
+			errs = append(errs, p.t.fail(ErrWrite, err))
+		}
 	}
 	if p.t.text != nil {
 		for _, path := range p.t.text.targets {

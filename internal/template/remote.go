@@ -12,7 +12,6 @@ import (
 	"time"
 
 	dep "github.com/hashicorp/consul-template/dependency"
-	ct "github.com/hashicorp/consul-template/template"
 	consul "github.com/hashicorp/consul/api"
 
 	"latchkey/internal/retry"
@@ -20,12 +19,16 @@ import (
 
 // remote asks Consul and Nomad for the library's functions. The clients are
 // made when the first template needs them.
+//
+// It is safe for concurrent use.
 type remote struct {
 	env     map[string]string
 	clients *dep.ClientSet
+
+	mu      sync.Mutex
 	made    map[dep.Type]error
-	// seen are the answers, for scrub.
-	seen []any
+	flights map[string]*flight
+
 	// timeout bounds one query, schedule repeats it.
 	timeout  time.Duration
 	schedule retry.Schedule
@@ -33,7 +36,7 @@ type remote struct {
 
 func newRemote(env map[string]string) *remote {
 	return &remote{
-		env: env, clients: dep.NewClientSet(), made: map[dep.Type]error{},
+		env: env, clients: dep.NewClientSet(), made: map[dep.Type]error{}, flights: map[string]*flight{},
 		timeout:  30 * time.Second,
 		schedule: retry.Schedule{Attempts: 4, Base: 250 * time.Millisecond, Max: 2 * time.Second, Jitter: 0.5},
 	}
@@ -43,31 +46,25 @@ func newRemote(env map[string]string) *remote {
 // returned, out of the process-wide standard log.
 func silenceLibrary() { log.SetOutput(io.Discard) }
 
-// fetchAll runs the queries side by side, puts the answers where the library
-// looks for them, and returns what failed by the name of the query.
-func (r *remote) fetchAll(ctx context.Context, deps map[string]dep.Dependency, brain *ct.Brain) map[string]error {
+// fetchAll runs the queries side by side, hands over the answers, one at a time,
+// and returns what failed by the name of the query.
+func (r *remote) fetchAll(ctx context.Context, deps map[string]dep.Dependency, got func(dep.Dependency, any)) map[string]error {
 	if len(deps) == 0 {
 		return nil
 	}
-	silenceLibrary()
 	failed := map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for name, d := range deps {
-		err := r.client(d.Type())
 		wg.Go(func() {
-			var data any
-			if err == nil {
-				data, err = r.fetch(ctx, d)
-			}
+			data, err := r.fetch(ctx, d)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				failed[name] = fmt.Errorf("%w: %s: %w", kindOf(err), name, err)
 				return
 			}
-			r.seen = append(r.seen, data)
-			brain.Remember(d, data)
+			got(d, data)
 		})
 	}
 	wg.Wait()
@@ -83,7 +80,11 @@ func kindOf(err error) error {
 	return ErrRender
 }
 
+// fetch runs one query, and again by schedule where that may help.
 func (r *remote) fetch(ctx context.Context, d dep.Dependency) (data any, err error) {
+	if err := r.client(d.Type()); err != nil {
+		return nil, err
+	}
 	err = retry.Do(ctx, r.schedule, d.String(), nil, func(ctx context.Context) error {
 		data, err = r.try(ctx, d)
 		var status consul.StatusError
@@ -98,38 +99,54 @@ func (r *remote) fetch(ctx context.Context, d dep.Dependency) (data any, err err
 	return data, err
 }
 
+// flight is a query under way; its fields are there when done is closed.
+type flight struct {
+	done chan struct{}
+	data any
+	meta *dep.ResponseMetadata
+	err  error
+}
+
 // try runs one query. The library's queries know no context: when ctx ends or
-// the time is up first, the query is told to stop, left to itself, and not tried
-// again; it ends with its connection. Waiting for it would hang the run.
+// the time is up first, the query is left to itself and not tried again; it ends
+// with its connection. Waiting for it would hang the run. Who asks the same again
+// meanwhile waits for that one, so that a server that never answers holds one
+// goroutine for each query and not one for each attempt.
 func (r *remote) try(ctx context.Context, d dep.Dependency) (any, error) {
-	type answer struct {
-		data any
-		meta *dep.ResponseMetadata
-		err  error
-	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	got := make(chan answer, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		var a answer
-		a.data, a.meta, a.err = d.Fetch(r.clients, &dep.QueryOptions{})
-		got <- a
-	})
+	name := d.String()
+	r.mu.Lock()
+	f := r.flights[name]
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
+		r.flights[name] = f
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer close(f.done)
+			f.data, f.meta, f.err = d.Fetch(r.clients, &dep.QueryOptions{})
+			r.mu.Lock()
+			delete(r.flights, name)
+			r.mu.Unlock()
+		})
+	}
+	r.mu.Unlock()
 	select {
 	case <-ctx.Done():
-		d.Stop()
 		return nil, retry.Permanent(context.Cause(ctx))
-	case a := <-got:
-		if a.err == nil && a.data == nil && a.meta != nil && a.meta.BlockOnNil {
+	case <-f.done:
+		if f.err == nil && f.data == nil && f.meta != nil && f.meta.BlockOnNil {
 			return nil, errAbsent
 		}
-		return a.data, a.err
+		return f.data, f.err
 	}
 }
 
 // client makes the client for a kind of query, once.
 func (r *remote) client(t dep.Type) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	silenceLibrary()
 	err, ok := r.made[t]
 	if ok {
 		return err

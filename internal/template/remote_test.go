@@ -140,7 +140,7 @@ func TestAConsulQueryIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	brain := ct.NewBrain()
-	failed := remote.fetchAll(t.Context(), map[string]dep.Dependency{d.String(): d}, brain)
+	failed := remote.fetchAll(t.Context(), map[string]dep.Dependency{d.String(): d}, brain.Remember)
 	if v, ok := brain.Recall(d); len(failed) != 0 || !ok || v != "8080" {
 		t.Errorf("%v, %v", v, failed)
 	}
@@ -172,7 +172,7 @@ func TestASilentConsulIsGivenUpAfterItsTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failed := remote.fetchAll(t.Context(), map[string]dep.Dependency{d.String(): d}, ct.NewBrain())
+	failed := remote.fetchAll(t.Context(), map[string]dep.Dependency{d.String(): d}, ct.NewBrain().Remember)
 	wantError(t, failed[d.String()], context.DeadlineExceeded, "kv.get(app/port)")
 }
 

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,13 +56,21 @@ type Outcome struct {
 // A template that fails disturbs no other. The error joins those of the
 // templates with ErrorFatal, nil when there is none; the Report has them all.
 func (s *Set) Render(ctx context.Context, r Reader) (Report, error) {
-	u := s.newRun(r)
+	u := s.newRun(r, newRemote(s.env)).all()
 	defer u.remote.clients.Stop()
-	passes := 0
+	passes := u.loop(ctx)
+	u.runCommands(ctx)
+	return u.report(passes)
+}
+
+// loop evaluates, fetches and writes until every job is done, and returns the
+// number of passes.
+func (u *run) loop(ctx context.Context) (passes int) {
 	for open := u.open(); len(open) > 0; open = u.open() {
 		if err := u.mayGoOn(ctx, passes); err != nil {
 			for _, j := range open {
 				j.fail(nil, err)
+				u.tell(j)
 			}
 			break
 		}
@@ -74,8 +83,7 @@ func (s *Set) Render(ctx context.Context, r Reader) (Report, error) {
 			u.fetch(ctx, open)
 		}
 	}
-	u.runCommands(ctx)
-	return u.report(passes)
+	return passes
 }
 
 func (u *run) mayGoOn(ctx context.Context, passes int) error {
@@ -90,7 +98,7 @@ func (u *run) mayGoOn(ctx context.Context, passes int) error {
 }
 
 func (u *run) report(passes int) (Report, error) {
-	rep := Report{Passes: passes, Requests: len(u.answers)}
+	rep := Report{Passes: passes, Requests: len(u.answers), Complete: true}
 	log := u.set.opts.Log
 	var errs []error
 	for _, j := range u.jobs {
@@ -100,6 +108,7 @@ func (u *run) report(passes int) (Report, error) {
 		case j.err == nil:
 			log.Debug("template done", "template", j.t.label, "changed", j.result.Changed, "bytes", j.result.Bytes)
 		case j.t.spec.ErrorFatal:
+			rep.Complete = false
 			errs = append(errs, j.err)
 		default:
 			log.Warn("template failed, error_fatal is off", "error", j.err)
@@ -118,7 +127,7 @@ const writers = 8
 func (u *run) write(jobs []*job) {
 	touched := map[string]int{}
 	for _, j := range jobs {
-		touched[filepath.Clean(j.t.spec.Destination)]++
+		touched[j.t.path()]++
 		for _, f := range j.side {
 			touched[filepath.Clean(f.path)]++
 		}
@@ -127,7 +136,7 @@ func (u *run) write(jobs []*job) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, writers)
 	for _, j := range jobs {
-		if len(j.side) > 0 || touched[filepath.Clean(j.t.spec.Destination)] > 1 {
+		if path := j.t.path(); len(j.side) > 0 || path != "" && touched[path] > 1 {
 			inOrder = append(inOrder, j)
 			continue
 		}
@@ -146,12 +155,21 @@ func (u *run) write(jobs []*job) {
 // writeJob writes the other files first and the destination last: what pkiCert
 // finds in the destination then never is newer than the key beside it.
 func (u *run) writeJob(j *job) {
+	defer u.tell(j)
 	files, err := fold(j.side)
 	if err != nil {
 		j.fail(ErrWrite, err)
 		return
 	}
-	files = append(files, sideFile{path: j.t.spec.Destination, content: string(j.output), opts: j.t.file})
+	sides := len(files)
+	if j.t.spec.Variable != "" {
+		if err := j.assign(); err != nil {
+			j.fail(ErrRender, err)
+			return
+		}
+	} else {
+		files = append(files, sideFile{path: j.t.spec.Destination, content: string(j.output), opts: j.t.file})
+	}
 	for i, f := range files {
 		changed, err := atomicfile.Write(f.path, []byte(f.content), f.opts)
 		if err != nil {
@@ -159,10 +177,20 @@ func (u *run) writeJob(j *job) {
 			return
 		}
 		j.result.Changed = j.result.Changed || changed
-		if i < len(files)-1 {
+		if i < sides {
 			j.result.Files = append(j.result.Files, f.path)
 		}
 	}
 	j.result.Bytes = len(j.output)
 	j.done, j.output, j.side = true, nil, nil
+}
+
+// assign gives the output to the variable.
+func (j *job) assign() error {
+	if bytes.IndexByte(j.output, 0) >= 0 {
+		return fmt.Errorf("%s: a variable cannot hold a NUL byte", j.t.spec.Variable)
+	}
+	j.result.Value = cred.Redact(string(j.output))
+	j.result.Changed = !j.rendered || !j.result.Value.Equal(j.value)
+	return nil
 }

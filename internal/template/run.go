@@ -17,12 +17,17 @@ import (
 // tree that is walked needs one pass for each level.
 const maxPasses = 100
 
-// run is one Render: what is known so far, and where each template stands.
+// run is one Render, or one round of a Watch: what is known so far, and where
+// each template stands.
 type run struct {
 	set    *Set
 	reader Reader
 	brain  *ct.Brain
 	remote *remote
+	// round is what a Watch wants to know of its runs, nil elsewhere.
+	round *round
+	// seen are the answers of Consul and Nomad, for scrub.
+	seen []any
 	// dry is a look at what would be asked for; no program is started.
 	dry bool
 
@@ -45,19 +50,45 @@ type job struct {
 	lookup []dep.Dependency
 	// own holds certificates that this template found in its own files.
 	own map[string]certificate
+	// inputs is what the last pass saw.
+	inputs inputs
 
 	output []byte
 	side   []sideFile
 	result Outcome
+	// watched is where a Watch keeps what outlives this job, nil elsewhere. rendered
+	// is whether it was before, value what its variable held then.
+	watched  *watched
+	rendered bool
+	value    cred.Redacted
 }
 
-func (s *Set) newRun(r Reader) *run {
-	u := &run{
-		set: s, reader: r, brain: ct.NewBrain(), remote: newRemote(s.env),
+// inputs is what a pass saw: answers by Request.Key, queries for Consul and
+// Nomad, certificates by Request.Key, and files by path (in a Watch only).
+type inputs struct {
+	used  map[string]Request
+	deps  []dep.Dependency
+	certs map[string]certificate
+	files map[string]stamp
+}
+
+func (s *Set) newRun(r Reader, remote *remote) *run {
+	return &run{
+		set: s, reader: r, brain: ct.NewBrain(), remote: remote,
 		answers: map[string]Result{}, certs: map[string]certificate{},
 	}
-	for _, t := range s.templates {
-		u.jobs = append(u.jobs, &job{t: t, result: Outcome{Name: t.spec.Name, Destination: t.spec.Destination}})
+}
+
+func newJob(t *tmpl) *job { return &job{t: t, result: t.outcome()} }
+
+func (t *tmpl) outcome() Outcome {
+	return Outcome{Name: t.spec.Name, Destination: t.spec.Destination, Variable: t.spec.Variable}
+}
+
+// all has every template of the set in the run.
+func (u *run) all() *run {
+	for _, t := range u.set.templates {
+		u.jobs = append(u.jobs, newJob(t))
 	}
 	return u
 }
@@ -79,6 +110,16 @@ func (j *job) fail(kind, err error) {
 	j.output, j.side = nil, nil
 }
 
+// tell hands a job that is done to the Watch, once.
+func (u *run) tell(j *job) {
+	if u.round != nil {
+		u.round.finished(j)
+	}
+}
+
+// held is the text that a variable holds, for certificates in it.
+func (j *job) held() string { return j.value.Reveal() }
+
 // evaluate runs one pass over the jobs and returns those that are complete.
 func (u *run) evaluate(jobs []*job) (complete []*job) {
 	for _, j := range jobs {
@@ -88,7 +129,9 @@ func (u *run) evaluate(jobs []*job) (complete []*job) {
 		} else {
 			u.evaluateText(j)
 		}
-		if !j.done && len(j.want)+len(j.pki)+len(j.lookup) == 0 {
+		if j.done {
+			u.tell(j)
+		} else if len(j.want)+len(j.pki)+len(j.lookup) == 0 {
 			complete = append(complete, j)
 		}
 	}
@@ -99,16 +142,25 @@ func (u *run) evaluate(jobs []*job) (complete []*job) {
 // for Consul and Nomad. Jobs that wanted something that failed have failed.
 func (u *run) fetch(ctx context.Context, jobs []*job) {
 	u.findCertificates(jobs)
+	if u.round != nil {
+		u.round.asking(jobs)
+	}
 	var reqs []Request
-	asked := map[string]bool{}
+	asked := map[string]int{}
 	deps := map[string]dep.Dependency{}
 	for _, j := range jobs {
 		for _, req := range slices.Concat(j.want, j.pki) {
 			key := req.Key()
-			if _, known := u.answers[key]; !known && !asked[key] {
-				asked[key] = true
+			if _, known := u.answers[key]; known {
+				continue
+			}
+			i, again := asked[key]
+			if !again {
+				i = len(reqs)
+				asked[key] = i
 				reqs = append(reqs, req)
 			}
+			reqs[i].Fresh = reqs[i].Fresh || req.Fresh
 		}
 		for _, d := range j.lookup {
 			deps[d.String()] = d
@@ -120,8 +172,13 @@ func (u *run) fetch(ctx context.Context, jobs []*job) {
 	} else {
 		wg.Go(func() { u.readAll(ctx, reqs) })
 	}
-	failed := u.remote.fetchAll(ctx, deps, u.brain)
+	failed := u.remote.fetchAll(ctx, deps, u.brain.Remember)
 	wg.Wait()
+	for _, d := range deps {
+		if data, ok := u.brain.Recall(d); ok {
+			u.seen = append(u.seen, data)
+		}
+	}
 	for _, j := range jobs {
 		u.settle(j, failed)
 	}
@@ -173,6 +230,7 @@ func (u *run) settle(j *job, failed map[string]error) {
 	}
 	if len(errs) > 0 {
 		j.done, j.err = true, errors.Join(errs...)
+		u.tell(j)
 	}
 }
 

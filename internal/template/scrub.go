@@ -132,7 +132,7 @@ func (p *pass) values() []string {
 	for _, req := range p.job.want {
 		leaves(reflect.ValueOf(req.Body), add)
 	}
-	for _, data := range p.run.remote.seen {
+	for _, data := range p.run.seen {
 		leaves(reflect.ValueOf(data), add)
 	}
 	for _, s := range p.noted {

@@ -3,7 +3,9 @@ package template
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"latchkey/internal/atomicfile"
@@ -11,7 +13,9 @@ import (
 
 // Set is a number of templates that are rendered together.
 type Set struct {
-	opts      Options
+	opts Options
+	// seed is this process's part in when a certificate is replaced.
+	seed      uint64
 	env       map[string]string
 	templates []*tmpl
 }
@@ -31,7 +35,7 @@ type tmpl struct {
 // The error joins one for each template that is at fault.
 func New(specs []Spec, o Options) (*Set, error) {
 	o = o.withDefaults()
-	s := &Set{opts: o, env: environment(o.Env)}
+	s := &Set{opts: o, env: environment(o.Env), seed: rand.Uint64()}
 	fns := newFunctions()
 	var errs []error
 	for i, spec := range specs {
@@ -97,8 +101,10 @@ func (t *tmpl) options(o Options) error {
 	switch {
 	case given != 1:
 		return t.fail(ErrParse, errors.New("give exactly one of source, contents and secret"))
-	case s.Destination == "":
+	case s.Destination == "" && s.Variable == "":
 		return t.fail(ErrParse, errors.New("no destination"))
+	case s.Variable != "" && (s.Destination != "" || s.Exec != nil):
+		return t.fail(ErrParse, errors.New("what goes to a variable has neither destination nor command"))
 	case s.Secret != "" && formats[s.Format] == nil:
 		return t.fail(ErrParse, fmt.Errorf("format %q is none of json, dotenv, yaml", s.Format))
 	case s.Secret == "" && s.Format != "":
@@ -137,10 +143,18 @@ func label(i int, s Spec) string {
 	if name == "" {
 		name = fmt.Sprintf("template %d", i+1)
 	}
-	if s.Destination == "" {
-		return name
+	if where := s.Destination + s.Variable; where != "" {
+		return name + " (" + where + ")"
 	}
-	return name + " (" + s.Destination + ")"
+	return name
+}
+
+// path is the destination as two are compared, "" for a variable.
+func (t *tmpl) path() string {
+	if t.spec.Destination == "" {
+		return ""
+	}
+	return filepath.Clean(t.spec.Destination)
 }
 
 // environment makes a map of NAME=value; the first of two wins, as it does for

@@ -2,7 +2,6 @@ package template
 
 import (
 	"context"
-	"path/filepath"
 	"sync"
 )
 
@@ -66,11 +65,11 @@ func (u *run) alone() map[*job]bool {
 		if j.t.text != nil && j.t.text.sides {
 			return nil
 		}
-		times[filepath.Clean(j.t.spec.Destination)]++
+		times[j.t.path()]++
 	}
 	alone := map[*job]bool{}
 	for _, j := range u.jobs {
-		alone[j] = times[filepath.Clean(j.t.spec.Destination)] == 1
+		alone[j] = times[j.t.path()] == 1 || j.t.path() == ""
 	}
 	return alone
 }
