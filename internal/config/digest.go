@@ -160,6 +160,9 @@ func (d digester) node(n *node) {
 		for _, e := range n.list {
 			d.node(e)
 		}
+	case n.kind == kNumber && !n.json() && strings.HasPrefix(n.text, "0") && len(n.text) > 1:
+		// 010 is 8 where a number is meant, and "010" is 10.
+		d.mark("number", n.text)
 	default:
 		d.text(n.text)
 	}
