@@ -39,14 +39,19 @@ func Check(f *File, m Mode) (warnings []Warning, err error) {
 	c.between()
 	c.tls()
 	c.method()
+	c.handover()
 	c.sinks()
 	c.templates()
 	c.envTemplates()
 	c.exec()
 	c.listeners()
+	c.telemetry()
 	c.rest()
-	if m == ModeOnce {
+	switch m {
+	case ModeOnce:
 		c.once()
+	case ModeDaemon:
+		c.staying()
 	}
 	slices.SortStableFunc(c.warns, func(a, b Warning) int { return a.Pos.compare(b.Pos) })
 	return c.warns, c.probs.err()
@@ -183,6 +188,15 @@ func (c *checker) sinks() {
 		}
 		if s.AAD != "" && s.AADEnvVar != "" {
 			c.warn(at+"aad", "is not used: aad_env_var wins over it", "")
+		}
+		c.signal(at+"signal", s.Signal)
+		switch {
+		case s.Signal != "" && s.SignalPIDFile == "":
+			c.problem(at+"signal", "needs signal_pid_file, the file with the id of the process", "")
+		case s.Signal == "" && s.SignalPIDFile != "":
+			c.problem(at+"signal_pid_file", "needs signal", `write signal = "SIGHUP"`)
+		case len(s.Command) == 0 && c.isSet(at+"command_timeout"):
+			c.warn(at+"command_timeout", "has no effect without command", "")
 		}
 	}
 }
@@ -401,8 +415,8 @@ func (c *checker) once() {
 			c.warn(fmt.Sprintf("template[%d].exec.splay", i), unused, "no signal is spread out over time")
 		}
 	}
-	for _, key := range []string{"cache", "api_proxy", "telemetry", "template_config.static_secret_render_interval",
-		"auto_auth.enable_reauth_on_new_credentials"} {
+	for _, key := range []string{"cache", "api_proxy", "telemetry", "status_socket", "template_config.static_secret_render_interval",
+		"template_config.static_secret_events", "auto_auth.enable_reauth_on_new_credentials", "auto_auth.handover"} {
 		if c.isSet(key) {
 			c.warn(key, unused, "")
 		}

@@ -23,6 +23,11 @@ const (
 	anExec    = "exec { command = [\"x\"] }\n"
 )
 
+// handover is aAuth with a handover block of these lines, the first on line 5.
+func handover(lines ...string) string {
+	return "auto_auth {\n" + aMethod + "\n" + aSink + "\nhandover {\n" + strings.Join(lines, "\n") + "\n}\n}\n"
+}
+
 // resolved loads and resolves one file that must be good so far.
 func resolved(t *testing.T, text string) *File {
 	t.Helper()
@@ -111,6 +116,30 @@ func TestCheck_rules(t *testing.T) {
 		{"socket_mode", aAuth + "listener \"unix\" { tls_disable = true address = \"/s\"\nsocket_mode = \"rw\" }", ModeCheck, "6: listener[0].socket_mode: must be a file mode"},
 		{"max_connections_per_host", aAuth + "template_config {\n max_connections_per_host = -1 }", ModeCheck, "6: template_config.max_connections_per_host: must not be negative"},
 
+		// What goes with a token.
+		{"a command and a signal", "auto_auth {\n" + aMethod + "\nsink \"file\" { command = \"systemctl reload x\" signal = \"hup\" signal_pid_file = \"p\" } }", ModeOnce, ""},
+		{"signal without a process", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n signal = \"SIGHUP\" } }", ModeCheck, "4: auto_auth.sink[0].signal: needs signal_pid_file, the file with the id of the process"},
+		{"process without a signal", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n signal_pid_file = \"p\" } }", ModeCheck, "4: auto_auth.sink[0].signal_pid_file: needs signal"},
+		{"no such signal for a sink", "auto_auth {\n" + aMethod + "\nsink \"file\" {\n signal = \"RELOAD\"\n signal_pid_file = \"p\" } }", ModeCheck, "4: auto_auth.sink[0].signal: is not the name of a signal"},
+		{"handover", handover(`path = "/h"`, `key_file = "/k"`), ModeCheck, ""},
+		{"handover with a variable", handover(`path = "/h"`, `key_env = "HANDOVER_KEY"`), ModeCheck, ""},
+		{"handover without a key", handover(`path = "/h"`), ModeCheck, "4: auto_auth.handover: has no key"},
+		{"handover with two keys", handover(`path = "/h"`, `key_file = "/k"`, `key_env = "K"`), ModeCheck, "4: auto_auth.handover: has two keys"},
+		{"handover with the key itself", handover(`path = "/h"`, `key_env = "3xhVb/0=canary"`), ModeCheck, "6: auto_auth.handover.key_env: is not the name of a variable"},
+		{"handover into its key", handover(`path = "/k"`, `key_file = "//k"`), ModeCheck, "5: auto_auth.handover.path: is the file of the key too"},
+		{"handover into a sink", handover(`path = "//t"`, `key_file = "/k"`), ModeCheck, "5: auto_auth.handover.path: is the file of auto_auth.sink[0] too"},
+		{"secret changes that signal", noSink + anEnv + "exec { command = [\"x\"]\nrestart_on_secret_changes = \"signal:SIGHUP\" }", ModeCheck, ""},
+		{"secret changes that signal nothing", noSink + anEnv + "exec { command = [\"x\"]\nrestart_on_secret_changes = \"signal:\" }", ModeCheck, "6: exec.restart_on_secret_changes: names no signal"},
+		{"secret changes with no such signal", noSink + anEnv + "exec { command = [\"x\"]\nrestart_on_secret_changes = \"signal:SIGFOO\" }", ModeCheck, "6: exec.restart_on_secret_changes: is not the name of a signal"},
+		{"secret changes sometimes", noSink + anEnv + "exec { command = [\"x\"]\nrestart_on_secret_changes = \"sometimes\" }", ModeCheck, "6: exec.restart_on_secret_changes: must be always, never, or signal: and a signal's name"},
+		{"otlp", aAuth + "telemetry { otlp_endpoint = \"http://127.0.0.1:4318\" otlp_headers = { a = \"b\" } }", ModeCheck, ""},
+		{"otlp without a scheme", aAuth + "telemetry {\n otlp_endpoint = \"127.0.0.1:4318\" }", ModeCheck, "6: telemetry.otlp_endpoint: is no URL"},
+
+		// What a mode that stays cannot do.
+		{"daemon with templates and no auto_auth", aListener + aTemplate, ModeDaemon, "2: template[0]: needs auto_auth: nothing else gets a token to read with"},
+		{"daemon with variables and no auto_auth", aListener + anEnv + anExec, ModeDaemon, "2: env_template[0]: needs auto_auth: nothing else gets a token to read with"},
+		{"one socket for status and a listener", aAuth + "listener \"unix\" { address = \"/s\" tls_disable = true }\nstatus_socket = \"/s\"", ModeDaemon, "6: status_socket: is the address of listener[0] too"},
+
 		// What a one-shot cannot do.
 		{"one-shot without auto_auth", aListener, ModeOnce, "0: auto_auth: is missing, and a one-shot has nothing to do without it"},
 		{"one-shot with exec", noSink + anEnv + anExec, ModeOnce, "5: exec: a one-shot starts no process"},
@@ -140,6 +169,12 @@ func TestCheck_rules(t *testing.T) {
 	}
 }
 
+const noProxy = "forwards nothing: this version has no proxy yet, and answers 404 to all but /agent/v1/ on a listener"
+
+// aDaemon is what only a mode that stays makes use of.
+const aDaemon = "status_socket = \"/s\"\nauto_auth {\n" + aMethod + "\n" + aSink + "\nhandover {\n path = \"/h\"\n key_file = \"/k\"\n}\n}\n" +
+	aTemplate + "template_config { static_secret_events = true }"
+
 func TestCheck_warns(t *testing.T) {
 	tests := []struct {
 		name, text string
@@ -147,7 +182,19 @@ func TestCheck_warns(t *testing.T) {
 		want       string // keys, with the first words of the text
 	}{
 		{"listener in a one-shot", aAuth + aListener, ModeOnce, "listener[0] is not used by a one-shot"},
-		{"listener in a daemon", aAuth + aListener, ModeDaemon, ""},
+		{"listener in a daemon", aAuth + aListener + aListener, ModeDaemon, "listener[0] " + noProxy},
+		{"listener for metrics in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" }", ModeDaemon, ""},
+		{"cache in a daemon", aAuth + aListener + "cache { }", ModeDaemon, "cache " + noProxy},
+		{"api_proxy in a daemon", aAuth + aListener + "cache { }\napi_proxy { }", ModeDaemon, "api_proxy " + noProxy},
+		{"no proxy in a check", aAuth + aListener + "api_proxy { }", ModeCheck, ""},
+		{"exit_after_auth in a daemon", aAuth + "exit_after_auth = true", ModeDaemon, "exit_after_auth is not used: this mode stays"},
+		{"wrapped login in a daemon", wrapAuth, ModeDaemon, "auto_auth.method.wrap_ttl leaves nothing to renew: the next login comes with new credentials, and not before"},
+		{"wrapped login with handover", "auto_auth {\nmethod \"approle\" { wrap_ttl = \"5m\" }\n" + aSink + "\nhandover { path = \"h\" key_env = \"K\" }\n}", ModeDaemon,
+			"auto_auth.method.wrap_ttl leaves nothing to renew: the next login comes with new credentials, and not before\nauto_auth.handover has no effect: a wrapped login leaves no token to keep"},
+		{"what only a daemon has, in a daemon", aDaemon, ModeDaemon, ""},
+		{"what only a daemon has, in a one-shot", aDaemon, ModeOnce,
+			"status_socket is not used by a one-shot\nauto_auth.handover is not used by a one-shot\ntemplate_config.static_secret_events is not used by a one-shot"},
+		{"command_timeout of a sink without a command", "auto_auth {\n" + aMethod + "\nsink \"file\" { command_timeout = 5 } }", ModeCheck, "auto_auth.sink[0].command_timeout has no effect without command"},
 		{"cache in a one-shot", aAuth + aTemplate + "cache { }", ModeOnce, "cache is not used by a one-shot"},
 		{"telemetry in a one-shot", aAuth + "telemetry { disable_hostname = true }", ModeOnce, "telemetry is not used by a one-shot"},
 		{"wait in a one-shot", aAuth + "template { source = \"s\" destination = \"d\" wait = \"1s\" }", ModeOnce, "template[0].wait is not used by a one-shot"},

@@ -323,7 +323,7 @@ type Telemetry struct {
 	PrefixFilter            []string
 	OTLP                    OTLP
 	// Other holds the remaining accepted keys (circonus_*, stackdriver_*),
-	// as text, for the exporter that reads them.
+	// which no exporter reads.
 	Other map[string]string
 	Pos   Pos
 }

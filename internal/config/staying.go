@@ -1,0 +1,103 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+)
+
+// staying says what cannot work, or is not there, in a mode that stays.
+func (c *checker) staying() {
+	f := c.f
+	if f.AutoAuth == nil {
+		const text, hint = "needs auto_auth: nothing else gets a token to read with", `add auto_auth { method "approle" { ... } }`
+		switch {
+		case len(f.Templates) > 0:
+			c.problem("template[0]", text, hint)
+		case len(f.EnvTemplates) > 0:
+			c.problem("env_template[0]", text, hint)
+		}
+	}
+	for i, l := range f.Listeners {
+		if l.Type == "unix" && f.StatusSocket != "" && filepath.Clean(l.Address) == filepath.Clean(f.StatusSocket) {
+			c.problem("status_socket", fmt.Sprintf("is the address of listener[%d] too", i), "that listener serves the same; leave one of them out")
+		}
+	}
+	if f.ExitAfterAuth {
+		c.warn("exit_after_auth", "is not used: this mode stays", "latchkey agent does as it says, latchkey once ends in any case")
+	}
+	c.unproxied()
+	if aa := f.AutoAuth; aa != nil && aa.Method.WrapTTL > 0 {
+		c.warn("auto_auth.method.wrap_ttl", "leaves nothing to renew: the next login comes with new credentials, and not before",
+			"wrap_ttl on the sink wraps a token that is kept alive")
+		if aa.Handover != nil {
+			c.warn("auto_auth.handover", "has no effect: a wrapped login leaves no token to keep", "")
+		}
+	}
+}
+
+// unproxied warns, once, of what waits for a proxy that is not there.
+func (c *checker) unproxied() {
+	const text = "forwards nothing: this version has no proxy yet, and answers 404 to all but /agent/v1/ on a listener"
+	const hint = "let what needs a proxy go to the server itself, or keep vault agent for it"
+	f := c.f
+	switch {
+	case f.APIProxy != nil:
+		c.warn("api_proxy", text, hint)
+	case f.Cache != nil:
+		c.warn("cache", text, hint)
+	default:
+		for i, l := range f.Listeners {
+			if l.Role != "metrics_only" {
+				c.warn(fmt.Sprintf("listener[%d]", i), text, hint)
+				return
+			}
+		}
+	}
+}
+
+// isVariableName reports whether s could be the name of a variable, and is not
+// as long as a key would be.
+func isVariableName(s string) bool {
+	return len(s) < 64 && s != "" && (s[0] < '0' || s[0] > '9') &&
+		strings.Trim(s, "_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
+}
+
+// handover checks where the token is kept for the next start.
+func (c *checker) handover() {
+	if c.f.AutoAuth == nil || c.f.AutoAuth.Handover == nil {
+		return
+	}
+	const at = "auto_auth.handover"
+	h := c.f.AutoAuth.Handover
+	switch {
+	case h.KeyFile == "" && h.KeyEnv == "":
+		c.problem(at, "has no key", "write key_file or key_env; the key must not lie beside the file that it opens")
+	case h.KeyFile != "" && h.KeyEnv != "":
+		c.problem(at, "has two keys", "write key_file or key_env, not both")
+	case h.KeyEnv != "" && !isVariableName(h.KeyEnv):
+		c.problem(at+".key_env", "is not the name of a variable", "it names the variable that holds the key; the key itself does not belong here")
+	case h.Path != "" && filepath.Clean(h.Path) == filepath.Clean(h.KeyFile):
+		c.problem(at+".path", "is the file of the key too", "give each its own")
+	}
+	if h.Path == "" {
+		c.problem(at+".path", "is required", "")
+		return
+	}
+	if sink, dup := c.sinkFiles()[filepath.Clean(h.Path)]; dup {
+		c.problem(at+".path", "is the file of "+sink+" too", "give each its own")
+	}
+}
+
+// telemetry checks what can be known without an exporter. Its addresses may
+// hold passwords, so they are not repeated.
+func (c *checker) telemetry() {
+	if c.f.Telemetry == nil || c.f.Telemetry.OTLP.Endpoint == "" {
+		return
+	}
+	u, err := url.Parse(c.f.Telemetry.OTLP.Endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		c.problem("telemetry.otlp_endpoint", "is no URL", "http(s)://host:port; 4318 is the usual port for OTLP over HTTP")
+	}
+}
