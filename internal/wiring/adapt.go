@@ -2,9 +2,15 @@ package wiring
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 
 	"latchkey/internal/child"
+	"latchkey/internal/config"
+	"latchkey/internal/handover"
+	"latchkey/internal/session"
+	"latchkey/internal/sink"
 	"latchkey/internal/template"
 )
 
@@ -13,6 +19,33 @@ type runner struct{ child.Runner }
 
 func (r runner) Run(ctx context.Context, c template.Command) error {
 	return r.Runner.Run(ctx, child.Command(c))
+}
+
+// notifier lets sinks tell their readers without knowing the room that does.
+type notifier struct{ child.Runner }
+
+func (n notifier) Run(ctx context.Context, c sink.Command) error {
+	return n.Runner.Run(ctx, child.Command(c))
+}
+
+func (notifier) Signal(pid int, name string) error { return child.SignalProcess(pid, name) }
+
+// kept is where a token is kept for the next start, nil for nowhere.
+func kept(h *config.Handover, o Options) session.Handover {
+	if h == nil {
+		return nil
+	}
+	key := func() ([]byte, error) {
+		if h.KeyEnv == "" {
+			return os.ReadFile(h.KeyFile)
+		}
+		value, _ := lookup(o.Environ)(h.KeyEnv)
+		if value == "" {
+			return nil, fmt.Errorf("the variable %s is empty or not set", h.KeyEnv)
+		}
+		return []byte(value), nil
+	}
+	return handover.New(handover.Options{Path: h.Path, Key: key})
 }
 
 // lookup finds variables in a list of NAME=value.

@@ -7,10 +7,13 @@
 package wiring
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +21,10 @@ import (
 	"latchkey/internal/auth"
 	"latchkey/internal/child"
 	"latchkey/internal/config"
+	"latchkey/internal/cred"
+	"latchkey/internal/environ"
 	"latchkey/internal/logging"
+	"latchkey/internal/meter"
 	"latchkey/internal/reader"
 	"latchkey/internal/retry"
 	"latchkey/internal/session"
@@ -41,12 +47,24 @@ type Options struct {
 	// Preserve is for a login that only checks: methods leave credentials as
 	// they are, see auth.Options, and the answer is not wrapped.
 	Preserve bool
-	// Stdout is for sinks that write there, Output for what commands print.
+	// Stdout is for sinks that write there and for the supervised process,
+	// Output for what commands print and its errors, Stdin is what it reads.
+	Stdin          *os.File
 	Stdout, Output io.Writer
-	Observer       retry.Observer
-	Log            *slog.Logger
+	// Attempts caps the logins that fail in a row, 0 for a number that only a run
+	// without a deadline reaches, negative for none.
+	Attempts int
+	Observer retry.Observer
+	// Meter hears what happens; nil for nobody.
+	Meter meter.Meter
+	Log   *slog.Logger
 	// Version goes into the User-Agent.
 	Version string
+	// Dial is vault.Config.Dial.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// seen hears of every request with a token.
+	seen func(token cred.Redacted, err error)
 }
 
 // Parts is a configuration made ready.
@@ -70,6 +88,12 @@ var ErrServerSettings = errors.New("vault settings")
 // mends it in one go; what it says of the configuration is *config.Problem.
 func Build(f *config.File, o Options) (*Parts, error) {
 	var errs []error
+	p := &Parts{}
+	o.seen = func(token cred.Redacted, err error) {
+		if p.Session != nil {
+			p.Session.Seen(token, err)
+		}
+	}
 	client, err := vault.New(serverConfig(f, o, "templating"))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", ErrServerSettings, err))
@@ -78,12 +102,9 @@ func Build(f *config.File, o Options) (*Parts, error) {
 			return nil, err
 		}
 	}
-	p := &Parts{
-		Client: client,
-		Reads: reader.Options{
-			Retry: readSchedule(f, o.Origins), Parallel: parallel, Observer: o.Observer, Log: logging.Named(o.Log, "reader"),
-		},
-		SinkRetry: sinkSchedule,
+	p.Client, p.SinkRetry = client, sinkSchedule
+	p.Reads = reader.Options{
+		Retry: readSchedule(f, o.Origins), Parallel: parallel, Observer: o.Observer, Log: logging.Named(o.Log, "reader"),
 	}
 	if f.AutoAuth != nil {
 		errs = append(errs, p.auth(f, o, client))
@@ -131,11 +152,15 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 	errs := []error{at(err, m.Pos)}
 	if err == nil {
 		p.Session = session.New(method, client.Wrapping(wrap), session.Options{
-			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
+			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m, o.Attempts), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
+			Meter: o.Meter, Reauth: f.AutoAuth.EnableReauthOnNewCredentials, Handover: kept(f.AutoAuth.Handover, o),
 		})
 	}
 	for _, s := range f.AutoAuth.Sinks {
-		built, err := sink.New(s, sink.Options{Client: client, LookupEnv: lookup(o.Environ), Stdout: o.Stdout})
+		built, err := sink.New(s, sink.Options{
+			Client: client, LookupEnv: lookup(o.Environ), Stdout: o.Stdout,
+			Environ: environ.WithoutCredentials(o.Environ), Runner: notifier{child.Runner{Output: o.Output}}, Signaller: notifier{},
+		})
 		if err != nil {
 			errs = append(errs, at(err, s.Pos))
 			continue
@@ -178,8 +203,11 @@ func readNamespace(f *config.File) string {
 }
 
 // loginSchedule: exit_on_err means the first failure is the last.
-func loginSchedule(m config.Method) retry.Schedule {
-	s := retry.Schedule{Attempts: maxAttempts, Base: m.MinBackoff, Max: m.MaxBackoff, Jitter: 0.25}
+func loginSchedule(m config.Method, attempts int) retry.Schedule {
+	if attempts == 0 {
+		attempts = maxAttempts
+	}
+	s := retry.Schedule{Attempts: attempts, Base: m.MinBackoff, Max: m.MaxBackoff, Jitter: 0.25}
 	if m.ExitOnErr {
 		s.Attempts = 1
 	}
@@ -211,7 +239,7 @@ func serverConfig(f *config.File, o Options, subsystem string) vault.Config {
 		RateLimit: v.RateLimit, RateBurst: v.RateBurst, SRVLookup: v.SRVLookup,
 		ProxyAddress: v.ProxyAddress, DisableRedirects: v.DisableRedirects,
 		DisableKeepAlive: !keepAlive(f, subsystem), Headers: v.Headers,
-		UserAgent: agent(o.Version, subsystem),
+		UserAgent: agent(o.Version, subsystem), Seen: o.seen, Dial: o.Dial,
 	}
 }
 
@@ -234,14 +262,20 @@ func at(err error, pos config.Pos) error {
 	return err
 }
 
-// templates builds the set, env_template excepted: that is the daemon's.
+// templates builds the set of those that make files and those that make
+// variables.
 func (p *Parts) templates(f *config.File, o Options) error {
-	if len(f.Templates) == 0 {
-		return nil
+	var specs []template.Spec
+	for _, t := range f.Templates {
+		specs = append(specs, spec(t))
 	}
-	specs := make([]template.Spec, len(f.Templates))
-	for i, t := range f.Templates {
-		specs[i] = spec(t)
+	for _, t := range f.EnvTemplates {
+		s := spec(t.Template)
+		s.Name, s.Variable = "env_template "+t.Name+" at "+t.Pos.String(), t.Name
+		specs = append(specs, s)
+	}
+	if len(specs) == 0 {
+		return nil
 	}
 	set, err := template.New(specs, template.Options{
 		Env: o.Environ, Log: logging.Named(o.Log, "template"), Runner: runner{child.Runner{Output: o.Output}},
@@ -260,9 +294,12 @@ func spec(t config.Template) template.Spec {
 		LeftDelimiter: t.LeftDelimiter, RightDelimiter: t.RightDelimiter,
 		SandboxPath: t.SandboxPath, FunctionDenylist: t.FunctionDenylist,
 	}
+	if w := t.Wait; w != nil {
+		s.Wait = &template.Wait{Min: w.Min, Max: w.Max}
+	}
 	if e := t.Exec; e != nil {
 		s.Exec = &template.Exec{
-			Command: e.Command, Timeout: e.Timeout, KillSignal: e.KillSignal, KillTimeout: e.KillTimeout,
+			Command: e.Command, Timeout: e.Timeout, KillSignal: e.KillSignal, KillTimeout: e.KillTimeout, Splay: e.Splay,
 			Pristine: e.Env.Pristine, Custom: e.Env.Custom, Allowlist: e.Env.Allowlist, Denylist: e.Env.Denylist,
 		}
 	}

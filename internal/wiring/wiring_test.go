@@ -166,7 +166,7 @@ func TestRetrySchedules(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, origins := load(t, strings.Replace(approle, "METHOD", c.method, 1)+"vault {\n"+c.vault+"\n}\n", nil)
-			l, r := loginSchedule(f.AutoAuth.Method), readSchedule(f, origins)
+			l, r := loginSchedule(f.AutoAuth.Method, 0), readSchedule(f, origins)
 			if l.Base != c.login || l.Max != c.loginMax || l.Attempts != c.attempts {
 				t.Errorf("login schedule is %+v", l)
 			}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package daemonmode_test
+
+const raceDetector = false

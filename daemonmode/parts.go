@@ -1,0 +1,132 @@
+package daemonmode
+
+import (
+	"context"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/lease"
+	"latchkey/internal/sink"
+	"latchkey/internal/template"
+)
+
+// startToken keeps the token. It comes last of the parts that use one, so that
+// they are there when the first one arrives.
+func (d *daemon) startToken(j Job) {
+	s := j.Access.Session
+	if s == nil {
+		return
+	}
+	d.g.start("token", func(ctx context.Context) error {
+		defer s.Close()
+		return s.Keep(ctx, d.newToken)
+	})
+}
+
+// newToken hands a token on to whoever uses it.
+func (d *daemon) newToken(tok cred.Token) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.token = tok
+	d.sinks.Deliver(tok)
+	d.identify()
+	d.wake()
+}
+
+// identify tells the lease manager with whose eyes it sees. A wrapped login leaves
+// no token to see with.
+func (d *daemon) identify() {
+	if d.leases != nil && !d.token.Value.Empty() {
+		d.leases.Use(d.job.Access.Identity())
+	}
+}
+
+// startSinks keeps the sinks at the newest token.
+func (d *daemon) startSinks(j Job) {
+	k := sink.NewKeeper(j.Sinks, j.SinkKeep)
+	d.mu.Lock()
+	d.sinks = k
+	if !d.token.Value.Empty() || d.token.Wrap != nil {
+		k.Deliver(d.token)
+	}
+	d.mu.Unlock()
+	d.g.start("sinks", k.Run)
+}
+
+// startLeases keeps every answer that the templates use current.
+func (d *daemon) startLeases(j Job) {
+	m := lease.New(j.Leases)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.leases = m
+	d.g.start("leases", func(ctx context.Context) error { return m.Keep(ctx, d.moveTemplates) })
+	if e := j.Access.Events; e != nil {
+		d.g.start("events", func(ctx context.Context) error { return e.Run(ctx, m.Touch) })
+	}
+	d.identify()
+}
+
+// moveTemplates has the templates that used these answers rendered again.
+func (d *daemon) moveTemplates(keys []string) {
+	d.mu.Lock()
+	w := d.watch
+	d.mu.Unlock()
+	if w != nil {
+		w.Changed(keys...)
+	}
+}
+
+// startTemplates keeps the files, and the variables of the child, as the
+// templates say.
+func (d *daemon) startTemplates(j Job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watch, d.complete, d.values = nil, j.Templates == nil, map[string]cred.Redacted{}
+	if j.Templates == nil {
+		return
+	}
+	w := j.Templates.Watch(d.leases, j.Watch)
+	d.watch = w
+	d.g.start("templates", func(ctx context.Context) error { return w.Run(ctx, d.rendered) })
+}
+
+// rendered takes what a round of templates made.
+func (d *daemon) rendered(rep template.Report) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.complete = rep.Complete
+	for _, t := range rep.Templates {
+		if t.Variable != "" && t.Err == nil {
+			d.values[t.Variable] = t.Value
+		}
+	}
+	d.equip()
+	d.wake()
+}
+
+// equip gives the child its environment once there is a value for each of its
+// variables.
+func (d *daemon) equip() {
+	if d.child != nil && d.complete {
+		d.child.Update(d.job.Environ(d.values))
+	}
+}
+
+// startChild supervises the process; it starts when it has its environment.
+func (d *daemon) startChild(j Job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.child = j.Child
+	if j.Child == nil {
+		return
+	}
+	d.equip()
+	d.g.start("child", j.Child.Run)
+}
+
+// wake has the readiness looked at again; one look serves many causes.
+func (d *daemon) wake() {
+	select {
+	case d.moved <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,140 @@
+package daemonmode
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"latchkey/internal/cred"
+)
+
+// reload is how the last one went.
+type reload struct {
+	at  time.Time
+	err error
+}
+
+// signals acts on the signals that do not end the daemon. With a child, those
+// that mean something of its own to it are the child's.
+func (d *daemon) signals(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case sig := <-d.o.Signals:
+			d.signal(ctx, sig)
+		}
+	}
+}
+
+func (d *daemon) signal(ctx context.Context, sig os.Signal) {
+	if sig == syscall.SIGHUP {
+		d.reload()
+		return
+	}
+	d.mu.Lock()
+	c := d.child
+	d.mu.Unlock()
+	if c != nil {
+		c.Signal(sig)
+		return
+	}
+	switch sig {
+	case usr1:
+		if err := d.o.Metrics.Dump(d.o.Dump); err != nil {
+			d.log.Warn("metrics not dumped", "error", err)
+		}
+	case usr2:
+		if err := d.o.Profile(ctx); err != nil {
+			d.log.Warn("profiles not written", "error", err)
+		}
+	}
+}
+
+// reload reads the configuration again and starts again what it says otherwise.
+// One that is wrong changes nothing.
+func (d *daemon) reload() {
+	if d.isUp() {
+		d.o.Notify.Reloading()
+		defer d.o.Notify.Ready()
+	}
+	next, err := d.o.Rebuild()
+	if err == nil {
+		err = d.apply(next)
+	}
+	d.mu.Lock()
+	d.reloaded = reload{time.Now(), err}
+	d.mu.Unlock()
+	d.wake()
+	if err != nil {
+		d.log.Error("configuration not reloaded, what was in force stays", "error", err)
+	}
+}
+
+// apply puts a job in the place of the one in force.
+func (d *daemon) apply(next Job) error {
+	d.mu.Lock()
+	old := d.job
+	d.mu.Unlock()
+	changed := func(sections ...string) bool {
+		return slices.ContainsFunc(sections, func(s string) bool { return old.Sections[s] != next.Sections[s] })
+	}
+	login := changed("vault", "auth") || (old.Access.Events == nil) != (next.Access.Events == nil)
+	if !login {
+		next.Access = old.Access
+	}
+	if !changed("exec") {
+		next.Child = old.Child
+	}
+	leases := login || old.Leases.StaticInterval != next.Leases.StaticInterval || old.Leases.Threshold != next.Leases.Threshold
+	// What uses another part stands below it: it starts after it and ends before.
+	steps := []struct {
+		name  string
+		again bool
+		parts []string
+		start func(Job)
+	}{
+		{"sinks", login || changed("sinks"), []string{"sinks"}, d.startSinks},
+		{"leases", leases, []string{"leases", "events"}, d.startLeases},
+		{"templates", leases || changed("templates"), []string{"templates"}, d.startTemplates},
+		{"child", changed("exec"), []string{"child"}, d.startChild},
+		{"token", login, []string{"token"}, d.startToken},
+	}
+	if err := d.reopen(next, changed("listeners")); err != nil {
+		return err
+	}
+	var again []string
+	for _, s := range slices.Backward(steps) {
+		if s.again {
+			again = append(again, s.name)
+			for _, p := range slices.Backward(s.parts) {
+				d.g.stop(p)
+			}
+		}
+	}
+	d.adopt(next, login)
+	for _, s := range steps {
+		if s.again {
+			s.start(next)
+		}
+	}
+	d.log.Info("configuration reloaded", "started again", strings.Join(again, " "))
+	if changed("telemetry", "pid_file") {
+		d.log.Warn("telemetry and pid_file are read at the start only: what the file says of them now is used after the next one")
+	}
+	return nil
+}
+
+// adopt makes a job the one in force. With another login, the token of the one
+// before is nobody's any more.
+func (d *daemon) adopt(next Job, login bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.job = next
+	if login {
+		d.token = cred.Token{}
+	}
+}

@@ -1,0 +1,164 @@
+package daemonmode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"latchkey/internal/config"
+	"latchkey/internal/health"
+	"latchkey/internal/listen"
+)
+
+// server is one open listener. Its socket is opened before anything else is
+// started, so that an address in use is known at once.
+type server struct {
+	name     string
+	settings config.Listener
+	socket   net.Listener
+	// reload reads its certificates again.
+	reload func() error
+	http   *http.Server
+}
+
+// statusMode is the mode of the status socket: it tells nothing secret, but not
+// everybody needs to know.
+const statusMode = "0660"
+
+// listeners lists what a job wants open, the status socket as one of them.
+func (j Job) listeners() []config.Listener {
+	all := j.Listeners
+	if j.StatusSocket != "" {
+		all = append(all[:len(all):len(all)], config.Listener{
+			Type: "unix", Address: j.StatusSocket, TLSDisable: true, SocketMode: statusMode,
+		})
+	}
+	return all
+}
+
+func nameOf(l config.Listener) string { return "listener " + l.Type + " " + l.Address }
+
+// open opens what the job wants open and starts to serve it.
+func (d *daemon) open(j Job) error {
+	var errs []error
+	for _, l := range j.listeners() {
+		errs = append(errs, d.listen(l))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *daemon) listen(l config.Listener) error {
+	s := &server{name: nameOf(l), settings: l}
+	var err error
+	if s.socket, s.reload, err = listen.Open(l, listen.Options{Log: d.log}); err != nil {
+		return err
+	}
+	o := health.Options{Status: d.status, Metrics: d.o.Metrics, MetricsOnly: l.Role == "metrics_only"}
+	if l.EnableQuit {
+		o.Quit = d.askToQuit
+	}
+	s.http = listen.Server(health.Handler(o), d.log)
+	d.mu.Lock()
+	d.servers[s.name] = s
+	d.mu.Unlock()
+	d.g.start(s.name, s.serve)
+	d.log.Info("listening", "listener", l.Type, "address", s.socket.Addr().String())
+	return nil
+}
+
+// serve answers until ctx ends, and lets what it is answering then come to an
+// end.
+func (s *server) serve(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.http.Serve(s.socket) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("%s: %w", s.name, err)
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting/2)
+	defer cancel()
+	if s.http.Shutdown(end) != nil {
+		_ = s.http.Close()
+	}
+	<-done
+	return context.Cause(ctx)
+}
+
+// reopen closes and opens what the next job has otherwise, and has the rest read
+// its certificates again. What cannot be opened at an address that is new leaves
+// everything as it was.
+func (d *daemon) reopen(next Job, changed bool) error {
+	d.mu.Lock()
+	now := make(map[string]*server, len(d.servers))
+	for name, s := range d.servers {
+		now[name] = s
+	}
+	d.mu.Unlock()
+	var errs []error
+	if !changed {
+		for _, s := range now {
+			errs = append(errs, s.reload())
+		}
+		return errors.Join(errs...)
+	}
+	wanted := map[string]bool{}
+	var fresh []string
+	for _, l := range next.listeners() {
+		wanted[nameOf(l)] = true
+		if now[nameOf(l)] != nil {
+			continue
+		}
+		if err := d.listen(l); err != nil {
+			for _, name := range fresh {
+				d.shut(name)
+			}
+			return err
+		}
+		fresh = append(fresh, nameOf(l))
+	}
+	for name := range now {
+		if !wanted[name] {
+			d.shut(name)
+		}
+	}
+	for _, l := range next.listeners() {
+		if s := now[nameOf(l)]; s != nil {
+			errs = append(errs, d.relisten(s, l))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// relisten opens an address again with other settings, and with the old ones
+// when those do not work.
+func (d *daemon) relisten(s *server, l config.Listener) error {
+	if same(s.settings, l) {
+		return s.reload()
+	}
+	d.shut(s.name)
+	err := d.listen(l)
+	if err != nil {
+		err = errors.Join(err, d.listen(s.settings))
+	}
+	return err
+}
+
+// same compares what two listeners say, wherever they stand in their files.
+func same(a, b config.Listener) bool {
+	a.Pos, b.Pos = config.Pos{}, config.Pos{}
+	return fmt.Sprintf("%+v", a) == fmt.Sprintf("%+v", b)
+}
+
+// shut closes a listener.
+func (d *daemon) shut(name string) {
+	d.g.stop(name)
+	d.mu.Lock()
+	delete(d.servers, name)
+	d.mu.Unlock()
+}
+
+// askToQuit ends the daemon; asking twice is asking once.
+func (d *daemon) askToQuit() { d.quitOnce.Do(func() { close(d.quit) }) }

@@ -1,0 +1,190 @@
+package daemonmode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/health"
+	"latchkey/internal/lease"
+	"latchkey/internal/retry"
+	"latchkey/internal/session"
+	"latchkey/internal/sink"
+	"latchkey/internal/template"
+)
+
+// overdue is how long a thing may be late before it counts as such: what is due
+// is being done, and that takes a moment.
+const overdue = 30 * time.Second
+
+// status puts together what the parts say of themselves.
+func (d *daemon) status() health.Status {
+	d.mu.Lock()
+	j, complete, reloaded := d.job, d.complete, d.reloaded
+	sinks, leases, watch := d.sinks, d.leases, d.watch
+	d.mu.Unlock()
+	now := cred.Wall(time.Now())
+	s := health.Status{Version: d.o.Version, StartedAt: cred.Wall(d.started), Now: now}
+	s.Token = tokenStatus(j.Access.Session, now)
+	if sinks != nil {
+		for _, k := range sinks.Status() {
+			s.Sinks = append(s.Sinks, sinkStatus(k))
+		}
+	}
+	if watch != nil {
+		for _, t := range watch.Status() {
+			s.Templates = append(s.Templates, templateStatus(t))
+		}
+	}
+	if leases != nil {
+		entries := leases.Entries()
+		s.Leases.Count = len(entries)
+		for _, e := range entries[:min(len(entries), health.MaxEntries)] {
+			s.Leases.Entries = append(s.Leases.Entries, leaseStatus(e))
+		}
+	}
+	if j.Child != nil {
+		c := j.Child.Status()
+		s.Child = &health.Child{PID: c.PID, StartedAt: c.StartedAt, Restarts: c.Restarts, LastExit: c.LastExit}
+	}
+	if !reloaded.at.IsZero() {
+		s.Reload = &health.Reload{At: cred.Wall(reloaded.at)}
+		if reloaded.err != nil {
+			s.Reload.Error = reloaded.err.Error()
+		}
+	}
+	s.Reasons = reasons(j, s, complete)
+	s.Ready = len(s.Reasons) == 0
+	return s
+}
+
+func tokenStatus(s *session.Session, now time.Time) health.Token {
+	if s == nil {
+		return health.Token{State: "none"}
+	}
+	st := s.State()
+	t := health.Token{
+		State: "valid", ExpiresAt: st.Token.Lease.Expires(), Since: st.Since, RenewedAt: st.Renewed,
+		Policies: st.Token.Policies, Logins: st.Logins, Renewals: st.Renewals,
+		Next: health.Next{Action: st.Next, At: st.NextAt}, Failure: failure(st.Err, st.ErrAt),
+	}
+	switch {
+	case st.Token.Value.Empty() && st.Token.Wrap == nil:
+		t.State = "none"
+	case st.Token.Lease.Expired(now):
+		t.State = "expired"
+	}
+	if st.Token.Accessor != "" {
+		t.AccessorHash = health.Hash(st.Token.Accessor)
+	}
+	return t
+}
+
+func sinkStatus(k sink.Status) health.Sink {
+	s := health.Sink{Name: k.Name, WrittenAt: k.WrittenAt, Failure: failure(errors.Join(k.Err, k.NoticeErr), time.Time{})}
+	if !k.NextAt.IsZero() {
+		s.Next = health.Next{Action: "write", At: k.NextAt}
+	}
+	return s
+}
+
+func templateStatus(t template.Status) health.Template {
+	return health.Template{
+		Name: t.Name, Destination: t.Destination, Variable: t.Variable, RenderedAt: t.RenderedAt, ChangedAt: t.ChangedAt,
+		Next: health.Next{Action: t.Next, At: t.NextAt}, Failure: failure(t.Err, time.Time{}),
+	}
+}
+
+func leaseStatus(e lease.Entry) health.Lease {
+	return health.Lease{
+		Key: e.What, Kind: e.Kind, ID: e.LeaseID, IssuedAt: e.Issued, ExpiresAt: e.Expires,
+		Next: health.Next{Action: e.Next, At: e.NextAt}, Failure: failure(e.Err, time.Time{}),
+	}
+}
+
+func failure(err error, at time.Time) health.Failure {
+	if err == nil {
+		return health.Failure{}
+	}
+	return health.Failure{Error: err.Error(), At: at}
+}
+
+// reasons lists what keeps the daemon from being ready: a first success that is
+// still to come, and what should have been done by now.
+func reasons(j Job, s health.Status, complete bool) []string {
+	var why []string
+	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
+	if j.Access.Session != nil && s.Token.State != "valid" {
+		say("the token is %s", map[string]string{"none": "still to come", "expired": "expired"}[s.Token.State])
+	}
+	for _, k := range s.Sinks {
+		switch {
+		case k.WrittenAt.IsZero():
+			say("sink %s is still to be written", k.Name)
+		case k.Error != "":
+			say("sink %s: %s", k.Name, k.Error)
+		}
+	}
+	if j.Templates != nil && !complete {
+		say("not every template has been rendered yet")
+	}
+	for _, t := range s.Templates {
+		if t.Error != "" {
+			say("%s: %s", t.Name, t.Error)
+		}
+	}
+	for _, l := range s.Leases.Entries {
+		if l.Error != "" && late(l.ExpiresAt, s.Now, 0) || late(l.Next.At, s.Now, overdue) {
+			say("%s is overdue", l.Key)
+		}
+	}
+	if s.Child != nil && s.Child.PID == 0 {
+		say("the process is not running")
+	}
+	return why
+}
+
+func late(at, now time.Time, by time.Duration) bool { return !at.IsZero() && now.Sub(at) > by }
+
+// lookEvery is how often the daemon looks at itself until all is in place,
+// beside the times when a part says that something moved.
+const lookEvery = time.Second
+
+// announce says once that everything is in place.
+func (d *daemon) announce(ctx context.Context) error {
+	for !d.firstSuccess() {
+		if retry.Until(ctx, time.Now().Add(lookEvery), d.moved) == retry.Ended {
+			return context.Cause(ctx)
+		}
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// firstSuccess looks whether everything is in place for the first time.
+func (d *daemon) firstSuccess() bool {
+	s := d.status()
+	if !s.Ready {
+		return false
+	}
+	d.mu.Lock()
+	d.up = true
+	d.mu.Unlock()
+	d.o.Notify.Ready()
+	d.log.Info("everything is in place", "sinks", len(s.Sinks), "templates", len(s.Templates),
+		"took", time.Since(d.started).Round(time.Millisecond))
+	return true
+}
+
+func (d *daemon) isUp() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.up
+}
+
+// watchdog tells systemd that the parts still answer.
+func (d *daemon) watchdog(ctx context.Context) error {
+	return d.o.Notify.Watchdog(ctx, func() bool { d.status(); return true })
+}

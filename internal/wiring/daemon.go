@@ -1,0 +1,173 @@
+package wiring
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"time"
+
+	"latchkey/internal/child"
+	"latchkey/internal/config"
+	"latchkey/internal/cred"
+	"latchkey/internal/environ"
+	"latchkey/internal/lease"
+	"latchkey/internal/logging"
+	"latchkey/internal/reader"
+	"latchkey/internal/retry"
+	"latchkey/internal/sink"
+	"latchkey/internal/template"
+	"latchkey/internal/vault"
+)
+
+// Lasting is what a configuration says to a mode that stays, beside its Parts.
+type Lasting struct {
+	*Parts
+	// Sections is a digest of what each section says, the content of the files
+	// that the vault stanza names included.
+	Sections map[string]string
+	SinkKeep sink.KeepOptions
+	Leases   lease.Options
+	Watch    template.WatchOptions
+	// Identity is the server as the session's newest token sees it.
+	Identity func() lease.Identity
+	// Events are nil unless the configuration asks for them.
+	Events *lease.Events
+	// Child is nil when there is no process to supervise.
+	Child *child.Supervisor
+	// Environ is the environment of the child, with these variables.
+	Environ func(variables map[string]cred.Redacted) []string
+}
+
+// sections are those that config.File.Digest knows.
+var sections = []string{"log", "vault", "auth", "sinks", "templates", "exec", "listeners", "telemetry", "pid_file"}
+
+// BuildLasting makes the parts of a mode that stays. Its error is that of Build.
+func BuildLasting(f *config.File, o Options) (*Lasting, error) {
+	p, err := Build(f, o)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lasting{
+		Parts: p, Sections: map[string]string{},
+		SinkKeep: sink.KeepOptions{
+			Retry: p.SinkRetry, Every: lookAtSinks, Observer: o.Observer, Log: logging.Named(o.Log, "sink"), Meter: o.Meter,
+		},
+		Leases: lease.Options{
+			StaticInterval: f.TemplateConfig.StaticSecretRenderInterval, Threshold: f.TemplateConfig.LeaseRenewalThreshold,
+			Backoff: readSchedule(f, o.Origins), Parallel: parallel, Log: logging.Named(o.Log, "lease"), Meter: o.Meter,
+		},
+		Watch: template.WatchOptions{
+			Retry: readSchedule(f, o.Origins), ExitOnRetryFailure: f.TemplateConfig.ExitOnRetryFailure, Meter: o.Meter,
+		},
+	}
+	for _, s := range sections {
+		l.Sections[s] = f.Digest(s)
+	}
+	l.Sections["vault"] += contents(f.Vault)
+	l.Identity = func() lease.Identity { return p.identity() }
+	if f.TemplateConfig.StaticSecretEvents {
+		l.Events = lease.NewEvents(subscriber{p}, logging.Named(o.Log, "lease"))
+	}
+	return l, l.supervise(f, o)
+}
+
+// supervise makes the process that gets the variables.
+func (l *Lasting) supervise(f *config.File, o Options) error {
+	e := f.Exec
+	if e == nil {
+		return nil
+	}
+	s, err := child.NewSupervisor(child.SupervisorOptions{
+		Command: e.Command, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Output,
+		StdoutFile: e.ChildProcessStdout, StderrFile: e.ChildProcessStderr,
+		StopSignal: e.RestartStopSignal, StopTimeout: e.RestartKillTimeout, Restart: e.RestartOnSecretChanges,
+		Delay: e.RestartDelay, Log: logging.Named(o.Log, "child"), Meter: o.Meter,
+	})
+	if err != nil {
+		return at(err, e.Pos)
+	}
+	l.Child = s
+	parent := o.Environ
+	if !e.PassCredentials {
+		parent = environ.WithoutCredentials(parent, secretNames(f)...)
+	}
+	rules := environ.Rules{Pristine: e.Env.Pristine, Custom: e.Env.Custom, Allowlist: e.Env.Allowlist, Denylist: e.Env.Denylist}
+	l.Environ = func(variables map[string]cred.Redacted) []string {
+		var rendered []string
+		for name, value := range variables {
+			rendered = append(rendered, name+"="+value.Reveal())
+		}
+		return environ.Build(parent, rules, rendered)
+	}
+	return nil
+}
+
+// secretNames are the variables that a configuration names as holding a secret
+// for latchkey itself.
+func secretNames(f *config.File) []string {
+	var names []string
+	if a := f.AutoAuth; a != nil {
+		if a.Handover != nil && a.Handover.KeyEnv != "" {
+			names = append(names, a.Handover.KeyEnv)
+		}
+		for _, s := range a.Sinks {
+			if s.AADEnvVar != "" {
+				names = append(names, s.AADEnvVar)
+			}
+		}
+	}
+	return names
+}
+
+// lookAtSinks is how often a sink's file is looked at.
+const lookAtSinks = 2 * time.Second
+
+// contents is a digest of the files that the vault stanza names, so that a
+// certificate that was replaced in place is a change too.
+func contents(v config.Vault) string {
+	h := sha256.New()
+	for _, path := range []string{v.CACert, v.ClientCert, v.ClientKey} {
+		if path == "" {
+			continue
+		}
+		// What cannot be read is told by whoever needs it.
+		data, _ := os.ReadFile(path)
+		_, _ = h.Write(append(data, 0))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// identity is the server as one token sees it.
+type identity struct {
+	reads  *reader.Reader
+	client *vault.Client
+}
+
+// identity looks with the token that the session has now. What fails is tried
+// again by the lease manager and the templates, who know what else is due.
+func (p *Parts) identity() lease.Identity {
+	c := p.Session.Client(p.Client)
+	o := p.Reads
+	o.Retry, o.Fleeting = retry.Schedule{}, true
+	return identity{reads: reader.New(c, o), client: c}
+}
+
+func (i identity) ReadEach(ctx context.Context, reqs []cred.Request, each func(int, cred.Result)) {
+	i.reads.ReadEach(ctx, reqs, each)
+}
+
+func (i identity) Version(ctx context.Context, req cred.Request) (string, bool, error) {
+	return i.reads.Version(ctx, req)
+}
+
+func (i identity) Renew(ctx context.Context, id string, increment time.Duration) (cred.Lease, error) {
+	return i.client.RenewLease(ctx, id, increment)
+}
+
+// subscriber asks for events with the token that the session has at the time.
+type subscriber struct{ p *Parts }
+
+func (s subscriber) Subscribe(ctx context.Context, kind string, each func(vault.Event)) error {
+	return s.p.Session.Client(s.p.Client).Subscribe(ctx, kind, each)
+}
