@@ -51,7 +51,7 @@ func (s *Session) wait(ctx context.Context, watch *watcher) step {
 			s.refresh(ctx)
 		}
 		p := s.look()
-		if p.do != rest && !p.at.After(now) {
+		if p.do != rest && !p.at.After(wall()) {
 			return p.do
 		}
 		if retry.Until(ctx, soonest(p.at, watch.next, now.Add(beat)), s.wake) == retry.SetBack {
