@@ -20,11 +20,11 @@ auto_auth {
       role_id_file_path = "/etc/role"
     }
   }
-  sink "file" { dh_type = "curve25519" dh_path = "/p" aad = "CANARY" config = { path = "/t" mode = 0640 } }
+  sink "file" { dh_type = "curve25519" dh_path = "/p" aad = "CANARY" config = { path = "/t" mode = 0640 } command = ["x", "CANARY"] signal = "HUP" signal_pid_file = "/pid" } handover { path = "/h" key_env = "CANARY" }
 }
 template { contents = "CANARY" destination = "/a" perms = 0600 wait = "5s:1m" exec { command = ["x", "CANARY"] env { custom = ["CANARY"] } } }
 template { secret = "kv/app" destination = "/b.env" command = "CANARY" }
-telemetry { circonus_api_token = "CANARY" filter_default = false }
+telemetry { circonus_api_token = "CANARY" filter_default = false otlp_endpoint = "https://u:CANARY@otel:4318" otlp_headers = { authorization = "CANARY" user = "CANARY" } }
 listener "tcp" { address = "127.0.0.1:8100" tls_disable = true agent_api { enable_quit = true } }
 `
 
@@ -88,6 +88,11 @@ func TestEffective_text_shows_values_and_origins(t *testing.T) {
 		`format = "dotenv" # default`,
 		`filter_default = false # file a.hcl:18`,
 		`circonus_api_token = "[hidden]"`,
+		`otlp_endpoint = "https://[hidden]@otel:4318"`,
+		`otlp_headers = "[hidden]" # file a.hcl:18`,
+		`otlp_interval = "1m" # default`,
+		`signal = "HUP" # file a.hcl:14`,
+		`handover { path = "/h" # file a.hcl:14 key_env = "[hidden]" # file a.hcl:14 }`,
 		`listener "tcp" {`,
 		`agent_api { enable_quit = true # file a.hcl:19 }`,
 	} {

@@ -208,6 +208,12 @@ func TestProblems_show_no_secret(t *testing.T) {
 		"JSON bare true": `{"aad": true` + secret + `}`,
 		"JSON tru":       `{"aad": tr` + secret + `}`,
 		"JSON single":    `{"aad": '` + secret + `'}`,
+		"headers":        `telemetry { oops = 1 otlp_headers = { user = "` + secret + `" } }`,
+		"headers, open":  "telemetry { otlp_headers = { role = \"" + secret + "\"",
+		"headers, list":  `telemetry { otlp_headers = { user = "` + secret + `", role = ["` + secret + `"] } }`,
+		"JSON headers":   `{"telemetry": {"otlp_headers": {"user": "` + secret + `"}, "oops": 1}}`,
+		"handover key":   `auto_auth { handover { path = "x" key_env = "` + secret + `" oops = 1 } }`,
+		"sink command":   `auto_auth { sink "file" { command = "x ` + secret + `" oops = 1 } }`,
 		"word for value": `aad = "` + secret + `" b = word`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -81,6 +82,9 @@ type source struct {
 	once   sync.Once
 	starts []int // offset of each line
 	runes  []int // characters before each multiple of runeStep
+
+	findHeaders sync.Once
+	headers     []span // maps of headers
 
 	mu       sync.Mutex
 	lastLine int // the line that lastText shows, from 1
@@ -242,7 +246,29 @@ func (s *source) showable(sp span) bool {
 	for i > 0 && isKeyByte(before[i-1]) {
 		i--
 	}
-	return harmless(string(before[i:]))
+	return harmless(string(before[i:])) && !s.inHeaders(sp.from)
+}
+
+// inHeaders reports whether an offset lies in a map of headers: the names in it
+// are anybody's, and say nothing of their values.
+func (s *source) inHeaders(off int) bool {
+	s.findHeaders.Do(func() {
+		word := []byte("otlp_headers")
+		for at := bytes.Index(s.data, word); at >= 0; {
+			end, next := len(s.data), bytes.Index(s.data[at+len(word):], word)
+			if n := bytes.IndexByte(s.data[at:], '{'); n >= 0 {
+				if m := closingBrace(string(s.data[at+n+1:])); m >= 0 {
+					end = at + n + 1 + m
+				}
+			}
+			s.headers = append(s.headers, span{from: at, to: end})
+			if next < 0 || end == len(s.data) {
+				break
+			}
+			at += len(word) + next
+		}
+	})
+	return slices.ContainsFunc(s.headers, func(h span) bool { return h.from <= off && off < h.to })
 }
 
 // isKeyHere looks at what follows a string: a key is followed by an equals
