@@ -77,8 +77,10 @@ func (s *state) got(tok cred.Token, now time.Time, dice float64) bool {
 func (s *state) extended(lease cred.Lease, now time.Time, dice float64) {
 	s.token.Lease = lease
 	s.renewed, s.dice, s.setBack = now, dice, false
-	s.err, s.errAt = nil, time.Time{}
 	s.renewals = brake{last: s.renewals.last}
+	if s.logins.failures == 0 {
+		s.err, s.errAt = nil, time.Time{}
+	}
 	s.counted.renewals++
 	if !lease.Renewable || lease.Duration < s.granted {
 		s.fix(now, dice)
@@ -158,7 +160,7 @@ type State struct {
 	// NextAt when; a moment that is past means that it is under way.
 	Next   string
 	NextAt time.Time
-	// Err is the last failure, nil once something succeeded after it.
+	// Err is the last failure, nil once what failed has succeeded.
 	Err   error
 	ErrAt time.Time
 	// Valid: the token was not declared invalid and has not expired.
