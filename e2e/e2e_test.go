@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"latchkey/e2e/server"
 	"latchkey/internal/vaulttest"
@@ -69,8 +70,8 @@ func TestARealVaultAnswersAsRecorded(t *testing.T) {
 	s := get(t, dev)
 	health := vaulttest.NewAdmin(t, s.Addr, "", nil, nil).OK("GET", "sys/health", nil)
 	t.Logf("the server is version %s; the transcripts are of %s", health.Str("version"), cases.Recorded)
-	cases.RunScripts(t, func(tb vaulttest.TB) *vaulttest.Admin {
-		return vaulttest.NewAdmin(tb, s.Addr, s.RootToken, nil, nil)
+	cases.RunScripts(t, func(tb vaulttest.TB) (*vaulttest.Admin, func(time.Duration)) {
+		return vaulttest.NewAdmin(tb, s.Addr, s.RootToken, nil, nil), nil
 	}, recordTo())
 }
 

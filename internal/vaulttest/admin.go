@@ -171,6 +171,16 @@ func (a *Answer) Str(path string) string {
 	return s
 }
 
+// Int is At for a whole number, -1 when there is none.
+func (a *Answer) Int(path string) int {
+	n, _ := a.At(path).(json.Number)
+	i, err := n.Int64()
+	if err != nil {
+		return -1
+	}
+	return int(i)
+}
+
 // Errors returns the "errors" of the answer.
 func (a *Answer) Errors() []string {
 	var out []string
@@ -249,4 +259,16 @@ func (a *Admin) WrappedSecretID(mount, role, ttl string) string {
 func (a *Admin) Wrap(ttl string, data Map) string {
 	a.tb.Helper()
 	return a.With("X-Vault-Wrap-TTL", ttl).OK("POST", "sys/wrapping/wrap", data).Str("wrap_info.token")
+}
+
+// Revoke ends a token, and all that hangs on it, from outside.
+func (a *Admin) Revoke(token string) {
+	a.tb.Helper()
+	a.OK("POST", "auth/token/revoke", Map{"token": token})
+}
+
+// RevokeAccessor is Revoke for who does not know the token itself.
+func (a *Admin) RevokeAccessor(accessor string) {
+	a.tb.Helper()
+	a.OK("POST", "auth/token/revoke-accessor", Map{"accessor": accessor})
 }

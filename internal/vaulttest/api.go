@@ -65,11 +65,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Vault-Namespace", ns)
 	}
 	resp, err := a.answer(r, name)
-	if err != nil {
+	switch {
+	case err != nil:
 		fail(w, err)
-		return
+	case resp != nil && resp.stream != nil:
+		resp.stream.serve(w, r)
+	default:
+		resp.write(w)
 	}
-	resp.write(w)
 }
 
 func (a *api) answer(r *http.Request, name string) (*response, error) {

@@ -76,7 +76,14 @@ func (a *appRole) login(r *request) (*response, error) {
 	if !within(role.token.bound, r.http.RemoteAddr) {
 		return nil, badRequest("invalid role or secret ID")
 	}
-	return r.login(role.token, role.id, r.displayName(), meta)
+	name := role.name
+	again := func(*request) (*tokenParams, error) {
+		if now := a.roles[name]; now != nil {
+			return &now.token, nil
+		}
+		return nil, notRenewed(fmt.Sprintf("role %q does not exist during renewal", name))
+	}
+	return r.login(role.token, role.id, r.displayName(), meta, again)
 }
 
 // use takes one use of a secret id, or returns nil.

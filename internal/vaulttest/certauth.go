@@ -25,7 +25,10 @@ func (*certAuth) open() []string { return []string{"login"} }
 func (c *certAuth) serve(r *request) (*response, error) {
 	return routes{
 		{"login", map[operation]handler{opUpdate: c.login}},
-		{"certs/{name}", map[operation]handler{opUpdate: c.write}},
+		{"certs/{name}", map[operation]handler{opUpdate: c.write, opDelete: func(r *request) (*response, error) {
+			delete(c.certs, r.params["name"])
+			return nil, nil
+		}}},
 	}.serve(r)
 }
 
@@ -44,10 +47,10 @@ func (c *certAuth) write(r *request) (*response, error) {
 }
 
 func (c *certAuth) login(r *request) (*response, error) {
-	if r.http.TLS == nil || len(r.http.TLS.PeerCertificates) == 0 {
-		return nil, badRequest("client certificate must be supplied")
+	cert, err := r.peer()
+	if err != nil {
+		return nil, err
 	}
-	cert := r.http.TLS.PeerCertificates[0]
 	for _, name := range slices.Sorted(maps.Keys(c.certs)) {
 		role := c.certs[name]
 		if want := r.str("name"); want != "" && want != name || !role.takes(cert) {
@@ -56,9 +59,34 @@ func (c *certAuth) login(r *request) (*response, error) {
 		return r.login(role.token, cert.Subject.CommonName, r.displayName(cert.Subject.CommonName), map[string]string{
 			"cert_name": name, "common_name": cert.Subject.CommonName, "serial_number": cert.SerialNumber.String(),
 			"subject_key_id": colons(cert.SubjectKeyId), "authority_key_id": colons(cert.AuthorityKeyId),
-		})
+		}, c.again(name, role.token.policies))
 	}
-	return nil, badRequest("failed to match all constraints for this login certificate")
+	return nil, errNoMatch
+}
+
+var errNoMatch = badRequest("failed to match all constraints for this login certificate")
+
+// again asks for a certificate at a renewal too: any that the role takes.
+func (c *certAuth) again(name string, then []string) renewal {
+	return func(r *request) (*tokenParams, error) {
+		cert, err := r.peer()
+		if err != nil {
+			return nil, err
+		}
+		role := c.certs[name]
+		if role == nil || !role.takes(cert) {
+			return nil, errNoMatch
+		}
+		return role.token.samePolicies(then)
+	}
+}
+
+// peer is the client's certificate.
+func (r *request) peer() (*x509.Certificate, error) {
+	if r.http.TLS == nil || len(r.http.TLS.PeerCertificates) == 0 {
+		return nil, badRequest("client certificate must be supplied")
+	}
+	return r.http.TLS.PeerCertificates[0], nil
 }
 
 func (role *certRole) takes(cert *x509.Certificate) bool {

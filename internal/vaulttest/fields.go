@@ -69,7 +69,11 @@ func (r *request) integer(key string) int {
 
 // duration takes seconds or a text with units.
 func (r *request) duration(key string) (time.Duration, error) {
-	return parseDuration(r.str(key))
+	d, err := parseDuration(r.str(key))
+	if err == nil && d < 0 {
+		return 0, fmt.Errorf("cannot provide negative value '%d'", seconds(d))
+	}
+	return d, err
 }
 
 func parseDuration(text string) (time.Duration, error) {

@@ -1,8 +1,10 @@
 package vaulttest
 
 import (
+	"bufio"
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -109,6 +111,14 @@ func (t *tee) Write(p []byte) (int, error) {
 	t.rec.Answer = append(t.rec.Answer, p...)
 	t.f.mu.Unlock()
 	return t.ResponseWriter.Write(p)
+}
+
+// Hijack hands the connection over, for a websocket.
+func (t *tee) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	t.f.mu.Lock()
+	t.rec.Status = http.StatusSwitchingProtocols
+	t.f.mu.Unlock()
+	return http.NewResponseController(t.ResponseWriter).Hijack()
 }
 
 // Unwrap lets http.ResponseController reach the connection.

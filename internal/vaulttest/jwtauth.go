@@ -39,7 +39,7 @@ func (j *jwtAuth) serve(r *request) (*response, error) {
 	return routes{
 		{"login", map[operation]handler{opUpdate: j.login}},
 		{"config", map[operation]handler{opUpdate: j.config}},
-		{"role/{role}", map[operation]handler{opUpdate: j.writeRole}},
+		{"role/{role}", map[operation]handler{opUpdate: j.writeRole, opDelete: j.deleteRole}},
 	}.serve(r)
 }
 
@@ -75,6 +75,11 @@ func (j *jwtAuth) writeRole(r *request) (*response, error) {
 	return nil, nil
 }
 
+func (j *jwtAuth) deleteRole(r *request) (*response, error) {
+	delete(j.roles, r.params["role"])
+	return nil, nil
+}
+
 func (j *jwtAuth) login(r *request) (*response, error) {
 	if j.keys == nil {
 		return nil, badRequest("could not load configuration")
@@ -107,7 +112,13 @@ func (j *jwtAuth) login(r *request) (*response, error) {
 			meta[key] = fmt.Sprint(v)
 		}
 	}
-	return r.login(role.token, user, r.displayName(user), meta)
+	again := func(*request) (*tokenParams, error) {
+		if now := j.roles[name]; now != nil {
+			return &now.token, nil
+		}
+		return nil, notRenewed("role " + name + " does not exist during renewal")
+	}
+	return r.login(role.token, user, r.displayName(user), meta, again)
 }
 
 // skew is how far the clocks may differ; leeway is how long a token is good

@@ -33,7 +33,7 @@ func (k *kubernetesAuth) serve(r *request) (*response, error) {
 	return routes{
 		{"login", map[operation]handler{opUpdate: k.login}},
 		{"config", map[operation]handler{opUpdate: k.config}},
-		{"role/{role}", map[operation]handler{opUpdate: k.writeRole}},
+		{"role/{role}", map[operation]handler{opUpdate: k.writeRole, opDelete: k.deleteRole}},
 	}.serve(r)
 }
 
@@ -66,6 +66,11 @@ func (k *kubernetesAuth) writeRole(r *request) (*response, error) {
 	}
 	k.roles[r.params["role"]] = role
 	return &response{warnings: []string{"Role " + r.params["role"] + " does not have an audience configured. While audiences are not required, consider specifying one if your use case would benefit from additional JWT claim verification."}}, nil
+}
+
+func (k *kubernetesAuth) deleteRole(r *request) (*response, error) {
+	delete(k.roles, r.params["role"])
+	return nil, nil
 }
 
 func (k *kubernetesAuth) login(r *request) (*response, error) {
@@ -104,10 +109,16 @@ func (k *kubernetesAuth) login(r *request) (*response, error) {
 	case k.client == nil || !k.review(r, jwt, namespace, account):
 		return nil, failure(http.StatusForbidden, "permission denied")
 	}
+	again := func(*request) (*tokenParams, error) {
+		if now := k.roles[name]; now != nil {
+			return &now.token, nil
+		}
+		return nil, notRenewed("role " + name + " does not exist during renewal")
+	}
 	return r.login(role.token, uid, r.displayName(namespace, account), map[string]string{
 		"role": name, "service_account_name": account, "service_account_namespace": namespace,
 		"service_account_secret_name": "", "service_account_uid": uid,
-	})
+	}, again)
 }
 
 // review asks the cluster whether it knows the token as this account's.

@@ -1,6 +1,7 @@
 package vaulttest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -8,8 +9,13 @@ import (
 	"time"
 )
 
-// kv2 is KV version 2.
-type kv2 struct{ secrets map[string]*versioned }
+// kv2 is KV version 2, with what its configuration says.
+type kv2 struct {
+	secrets     map[string]*versioned
+	max         int
+	casRequired bool
+	deleteAfter time.Duration
+}
 
 // versioned is one secret with its versions, the first being number 1.
 type versioned struct {
@@ -17,20 +23,22 @@ type versioned struct {
 	current, oldest  int
 	max              int
 	casRequired      bool
+	deleteAfter      time.Duration
 	custom           map[string]string
 	created, updated time.Time
+	lastUpdate       string // what changed it last
 }
 
 type version struct {
 	data            Map
 	created         time.Time
-	deleted         time.Time // zero when it is not
+	deleted         time.Time // may lie ahead; zero when it never is
 	destroyed       bool
 	operation       string
 	deleteOperation string
 }
 
-func newKV2() *kv2 { return &kv2{map[string]*versioned{}} }
+func newKV2() *kv2 { return &kv2{secrets: map[string]*versioned{}} }
 
 func (*kv2) open() []string { return nil }
 
@@ -51,12 +59,12 @@ func (k *kv2) serve(r *request) (*response, error) {
 		return k.invalid(r)
 	}
 	table := routes{
-		{"config", map[operation]handler{opRead: k.config}},
+		{"config", map[operation]handler{opRead: k.config, opUpdate: k.writeConfig}},
 		{"data/{path...}", map[operation]handler{opRead: k.read, opUpdate: k.write, opDelete: k.deleteLatest}},
 		{"metadata/{path...}", map[operation]handler{opRead: k.metadata, opList: k.list, opUpdate: k.writeMetadata, opDelete: k.forget}},
-		{"delete/{path...}", map[operation]handler{opUpdate: k.change(func(v *version, now time.Time) { v.delete(now, "update") })}},
-		{"undelete/{path...}", map[operation]handler{opUpdate: k.change(func(v *version, _ time.Time) { v.deleted, v.deleteOperation = time.Time{}, "" })}},
-		{"destroy/{path...}", map[operation]handler{opUpdate: k.change(func(v *version, _ time.Time) { v.destroyed, v.data = true, nil })}},
+		{"delete/{path...}", map[operation]handler{opUpdate: k.change("update", func(v *version, now time.Time) { v.delete(now, "update") })}},
+		{"undelete/{path...}", map[operation]handler{opUpdate: k.change("undelete", func(v *version, _ time.Time) { v.undelete() })}},
+		{"destroy/{path...}", map[operation]handler{opUpdate: k.change("", func(v *version, _ time.Time) { v.destroyed, v.data = true, nil })}},
 	}
 	for _, x := range table {
 		if _, ok := match(x.pattern, r.path); ok {
@@ -77,9 +85,20 @@ func warned(text string) (*response, error) {
 }
 
 func (v *version) delete(now time.Time, operation string) {
-	if v.deleted.IsZero() {
+	if !v.gone(now) {
 		v.deleted, v.deleteOperation = now, operation
 	}
+}
+
+func (v *version) undelete() {
+	if !v.destroyed {
+		v.deleted, v.deleteOperation = time.Time{}, ""
+	}
+}
+
+// gone reports whether a version can be read no more.
+func (v *version) gone(now time.Time) bool {
+	return v.destroyed || !v.deleted.IsZero() && !now.Before(v.deleted)
 }
 
 // describe is the metadata that goes with a version.
@@ -93,7 +112,32 @@ func (s *versioned) describe(n int) Map {
 }
 
 func (k *kv2) config(*request) (*response, error) {
-	return ok(Map{"cas_required": false, "delete_version_after": "0s", "max_versions": 0})
+	return ok(Map{"cas_required": k.casRequired, "delete_version_after": k.deleteAfter.String(), "max_versions": k.max})
+}
+
+func (k *kv2) writeConfig(r *request) (*response, error) {
+	after, err := r.deleteAfter(k.deleteAfter)
+	if err != nil {
+		return nil, err
+	}
+	k.deleteAfter = after
+	if r.has("max_versions") {
+		k.max = r.integer("max_versions")
+	}
+	k.casRequired = r.boolean("cas_required", k.casRequired)
+	return nil, nil
+}
+
+// deleteAfter is how long a version lives, as the body says or as it was.
+func (r *request) deleteAfter(before time.Duration) (time.Duration, error) {
+	if !r.has("delete_version_after") {
+		return before, nil
+	}
+	d, err := r.duration("delete_version_after")
+	if err != nil {
+		return 0, badRequest("error converting input for field \"delete_version_after\": %v", err)
+	}
+	return d, nil
 }
 
 func (k *kv2) read(r *request) (*response, error) {
@@ -112,7 +156,7 @@ func (k *kv2) read(r *request) (*response, error) {
 	if v == nil {
 		return nil, notFound()
 	}
-	if v.destroyed || !v.deleted.IsZero() {
+	if v.gone(r.now) {
 		return &response{status: http.StatusNotFound, data: Map{"data": nil, "metadata": s.describe(n)}}, nil
 	}
 	return ok(Map{"data": v.data, "metadata": s.describe(n)})
@@ -148,26 +192,36 @@ func (k *kv2) write(r *request) (*response, error) {
 		if fmt.Sprint(options["cas"]) != strconv.Itoa(s.current) {
 			return nil, badRequest("check-and-set parameter did not match the current version")
 		}
-	} else if s.casRequired {
+	} else if s.casRequired || k.casRequired {
 		return nil, badRequest("check-and-set parameter required for this call")
 	}
-	operation := "update"
+	s.lastUpdate = "update"
 	if k.secrets[r.params["path"]] == nil {
-		operation = "create"
+		s.lastUpdate = "create"
 	}
 	k.secrets[r.params["path"]] = s
 	s.current++
 	s.updated = r.now
-	s.versions[s.current] = &version{data: asFloats(data), created: r.now, operation: operation}
-	limit := s.max
-	if limit == 0 {
-		limit = 10
+	v := &version{data: asFloats(data), created: r.now, operation: s.lastUpdate}
+	if after := shortest(s.deleteAfter, k.deleteAfter); after > 0 {
+		v.deleted = r.now.Add(after)
 	}
+	s.versions[s.current] = v
+	limit := cmp.Or(s.max, k.max, 10)
 	if drop := s.current - limit; drop > 0 {
 		delete(s.versions, drop)
 		s.oldest = drop + 1
 	}
+	r.publish("data-write", s)
 	return ok(s.describe(s.current))
+}
+
+// shortest is the smaller one of two that are not 0.
+func shortest(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return a + b
+	}
+	return min(a, b)
 }
 
 func jsonKind(v any) string {
@@ -222,17 +276,24 @@ func plainNumbers(v any) any {
 func (k *kv2) deleteLatest(r *request) (*response, error) {
 	if s := k.secrets[r.params["path"]]; s != nil {
 		s.versions[s.current].delete(r.now, "delete")
+		s.lastUpdate = "delete"
+		r.publish("data-delete", s)
 	}
 	return nil, nil
 }
 
-// change does something to the versions that the body names.
-func (k *kv2) change(do func(*version, time.Time)) handler {
+// change does something to the versions that the body names; what it is called
+// in the metadata is "" where they do not tell.
+func (k *kv2) change(name string, do func(*version, time.Time)) handler {
 	return func(r *request) (*response, error) {
+		if len(r.strs("versions")) == 0 {
+			return nil, badRequest("No version number provided")
+		}
 		s := k.secrets[r.params["path"]]
 		if s == nil {
-			return nil, notFound()
+			return nil, nil
 		}
+		s.lastUpdate = cmp.Or(name, s.lastUpdate)
 		for _, text := range r.strs("versions") {
 			n, _ := strconv.Atoi(text)
 			if v := s.versions[n]; v != nil {
@@ -267,7 +328,7 @@ func (k *kv2) metadata(r *request) (*response, error) {
 	return ok(Map{
 		"cas_required": s.casRequired, "created_time": s.created, "updated_time": s.updated, "current_version": s.current,
 		"oldest_version": s.oldest, "max_versions": s.max, "custom_metadata": orNull(s.custom),
-		"delete_version_after": "0s", "versions": versions, "last_updated_by": by("update"),
+		"delete_version_after": s.deleteAfter.String(), "versions": versions, "last_updated_by": by(s.lastUpdate),
 	})
 }
 
@@ -275,8 +336,12 @@ func (k *kv2) writeMetadata(r *request) (*response, error) {
 	s := k.secrets[r.params["path"]]
 	if s == nil {
 		s = &versioned{versions: map[int]*version{}, created: r.now, updated: r.now}
-		k.secrets[r.params["path"]] = s
 	}
+	after, err := r.deleteAfter(s.deleteAfter)
+	if err != nil {
+		return nil, err
+	}
+	k.secrets[r.params["path"]], s.deleteAfter = s, after
 	if r.has("custom_metadata") {
 		s.custom = r.texts("custom_metadata")
 	}

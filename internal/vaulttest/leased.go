@@ -1,6 +1,7 @@
 package vaulttest
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -8,12 +9,13 @@ import (
 
 // lease is a secret that ends. The id begins with the path it was read from.
 type lease struct {
-	id        string
-	ttl, max  time.Duration
-	issued    time.Time
-	renewed   time.Time
-	renewable bool
-	token     *token
+	id      string
+	ttl     time.Duration
+	issued  time.Time
+	renewed time.Time
+	token   *token
+	// terms are what a renewal may give now; nil when there is none to be had.
+	terms func() (ttl, limit time.Duration)
 }
 
 func (l *lease) expires() time.Time {
@@ -23,10 +25,10 @@ func (l *lease) expires() time.Time {
 	return l.renewed.Add(l.ttl)
 }
 
-// lease returns one that is good now, or nil.
+// lease returns one that is good now, or nil; it ends with its token.
 func (s *Server) lease(id string) *lease {
 	l := s.leases[id]
-	if l != nil && !s.now().Before(l.expires()) {
+	if l != nil && (!s.now().Before(l.expires()) || l.token != nil && s.lookup(l.token.id) != l.token) {
 		delete(s.leases, id)
 		return nil
 	}
@@ -61,6 +63,25 @@ func (s *Server) Tokens() int {
 	return n
 }
 
+// newLease keeps a lease of the request's path, for the token that asks.
+func (r *request) newLease(ttl time.Duration) (*lease, error) {
+	if r.token.uses < 0 {
+		return nil, badRequest("Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.")
+	}
+	l := &lease{id: r.full + "/" + randomString(24), ttl: r.token.bound(ttl, r.now), issued: r.now, token: r.token}
+	r.s.leases[l.id] = l
+	return l, nil
+}
+
+// bound is how long a lease of a token may be: a batch token cannot be revoked,
+// so that none outlives it.
+func (t *token) bound(ttl time.Duration, now time.Time) time.Duration {
+	if t.typ != "batch" {
+		return ttl
+	}
+	return min(ttl, time.Duration(roundUp(t.left(now)))*time.Second)
+}
+
 func lookupLease(r *request) (*response, error) {
 	l := r.s.lease(r.str("lease_id"))
 	if l == nil {
@@ -68,7 +89,7 @@ func lookupLease(r *request) (*response, error) {
 	}
 	m := Map{
 		"id": l.id, "issue_time": l.issued, "expire_time": l.expires(), "last_renewal": nil,
-		"renewable": l.renewable, "ttl": roundUp(l.expires().Sub(r.now)),
+		"renewable": l.terms != nil, "ttl": roundUp(l.expires().Sub(r.now)),
 	}
 	if !l.renewed.IsZero() {
 		m["last_renewal"] = l.renewed
@@ -77,7 +98,7 @@ func lookupLease(r *request) (*response, error) {
 }
 
 func renewLease(r *request) (*response, error) {
-	id := r.str("lease_id")
+	id := cmp.Or(r.str("lease_id"), r.params["lease_id"])
 	if id == "" {
 		return nil, badRequest("lease_id must be specified")
 	}
@@ -85,23 +106,19 @@ func renewLease(r *request) (*response, error) {
 	if l == nil {
 		return nil, badRequest("lease not found")
 	}
-	if !l.renewable {
-		return nil, badRequest("lease is not renewable")
-	}
 	want, err := r.duration("increment")
 	if err != nil {
 		return nil, badRequest("Field validation failed: error converting input for field \"increment\": %v", err)
 	}
-	if want == 0 {
-		want = l.ttl
+	if l.terms == nil {
+		return nil, badRequest("lease is not renewable")
 	}
-	var warnings []string
-	if left := l.issued.Add(l.max).Sub(r.now); want > left {
-		warnings = []string{`TTL of "` + short(want) + `" exceeded the effective max_ttl of "` +
-			short(left.Round(time.Second)) + `"; TTL value is capped accordingly`}
-		want = left.Round(time.Second)
+	ttl, limit := l.terms()
+	ttl, warnings := capped(cmp.Or(want, ttl), l.issued.Add(limit).Sub(r.now))
+	if ttl <= 0 {
+		return nil, badRequest("past the max TTL, cannot renew")
 	}
-	l.renewed, l.ttl = r.now, want
+	l.renewed, l.ttl = r.now, l.token.bound(ttl, r.now)
 	return &response{lease: l, warnings: warnings}, nil
 }
 
@@ -164,16 +181,13 @@ func (l *leased) creds(r *request) (*response, error) {
 	if !l.roles[role] {
 		return nil, badRequest("unknown role: %s", role)
 	}
-	x := &lease{
-		id: r.full + "/" + randomString(24), ttl: l.ttl, max: l.max, issued: r.now, renewable: true, token: r.token,
+	terms := func() (ttl, limit time.Duration) { return cmp.Or(l.ttl, maxTTL), cmp.Or(l.max, maxTTL) }
+	ttl, _ := terms()
+	x, err := r.newLease(ttl)
+	if err != nil {
+		return nil, err
 	}
-	if x.ttl == 0 {
-		x.ttl = maxTTL
-	}
-	if x.max == 0 {
-		x.max = maxTTL
-	}
-	r.s.leases[x.id] = x
+	x.terms = terms
 	display := r.token.display
 	return &response{data: Map{"username": display + "-" + newUUID(), "password": randomString(36)}, lease: x}, nil
 }

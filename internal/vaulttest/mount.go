@@ -115,6 +115,11 @@ func enable(prefix string) handler {
 func disable(prefix string) handler {
 	return func(r *request) (*response, error) {
 		path := prefix + strings.Trim(r.params["path"], "/") + "/"
+		for _, t := range r.s.tokens {
+			if t.mount != nil && t.mount == r.s.mounts[path] {
+				r.s.revoke(t)
+			}
+		}
 		delete(r.s.mounts, path)
 		for id := range r.s.leases {
 			if strings.HasPrefix(id, path) {

@@ -192,8 +192,9 @@ func (p *pki) issued(r *request, role *pkiRole, tmpl *x509.Certificate, ttl time
 		"serial_number": serialText(tmpl.SerialNumber), "expiration": tmpl.NotAfter.Unix(),
 	}}
 	if role.generateLease {
-		resp.lease = &lease{id: r.full + "/" + randomString(24), ttl: ttl, max: ttl, issued: r.now, token: r.token}
-		r.s.leases[resp.lease.id] = resp.lease
+		if resp.lease, err = r.newLease(ttl); err != nil {
+			return nil, err
+		}
 	}
 	return resp, nil
 }

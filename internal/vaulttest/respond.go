@@ -27,6 +27,8 @@ type response struct {
 	kind  string
 	// accessor goes along when the answer is wrapped.
 	accessor string
+	// stream takes the connection over instead of an answer.
+	stream *stream
 	// requestID is empty but for an answer that was wrapped before.
 	requestID string
 }
@@ -69,7 +71,7 @@ func (p *response) envelope() Map {
 		}
 	}
 	if p.lease != nil {
-		m["lease_id"], m["renewable"], m["lease_duration"] = p.lease.id, p.lease.renewable, seconds(p.lease.ttl)
+		m["lease_id"], m["renewable"], m["lease_duration"] = p.lease.id, p.lease.terms != nil, seconds(p.lease.ttl)
 	}
 	if p.auth != nil {
 		m["auth"] = p.auth

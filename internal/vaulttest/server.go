@@ -24,9 +24,11 @@ type Server struct {
 	caFile string
 	clean  func()
 
-	mu     sync.Mutex
-	shift  time.Duration
-	sealed bool
+	mu      sync.Mutex
+	shift   time.Duration
+	sealed  bool
+	events  bool
+	streams map[*stream]bool
 	*state
 }
 
@@ -63,7 +65,7 @@ func New(tb TB, opts ...Option) *Server {
 
 // Start is New for a program that is no test; the caller closes the server.
 func Start(opts ...Option) (*Server, error) {
-	s := &Server{RootToken: "hvs." + randomString(24), UnsealKey: randomKey(), clean: func() {}}
+	s := &Server{RootToken: "hvs." + randomString(24), UnsealKey: randomKey(), clean: func() {}, streams: map[*stream]bool{}}
 	s.Front = newFront(&api{s})
 	s.door = &door{handler: s.Front}
 	for _, o := range opts {
@@ -175,6 +177,9 @@ func (s *Server) setSealed(sealed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sealed = sealed
+	if sealed {
+		s.endStreams()
+	}
 }
 
 // Memory says what a restart leaves.
@@ -188,7 +193,10 @@ const (
 )
 
 // Down stops listening and drops every connection, so that clients are refused.
-func (s *Server) Down() { s.door.shut() }
+func (s *Server) Down() {
+	s.dropStreams()
+	s.door.shut()
+}
 
 // Up listens again at the same address, unsealed.
 func (s *Server) Up(m Memory) error {
@@ -210,6 +218,6 @@ func (s *Server) Restart(m Memory) error {
 // Close stops the server for good; it may be called twice.
 func (s *Server) Close() {
 	s.release()
-	s.door.shut()
+	s.Down()
 	s.clean()
 }

@@ -31,11 +31,13 @@ func (system) serve(r *request) (*response, error) {
 		{"wrapping/rewrap", map[operation]handler{opUpdate: rewrap}},
 		{"leases/lookup", map[operation]handler{opUpdate: lookupLease}},
 		{"leases/renew", map[operation]handler{opUpdate: renewLease}},
+		{"leases/renew/{lease_id...}", map[operation]handler{opUpdate: renewLease}},
 		{"leases/revoke", map[operation]handler{opUpdate: revokeLease}},
 		{"leases/revoke-prefix/{path...}", map[operation]handler{opUpdate: revokePrefix}},
 		{"namespaces", map[operation]handler{opRead: enterprise, opList: enterprise}},
 		{"namespaces/{path...}", map[operation]handler{opRead: enterprise, opUpdate: enterprise, opDelete: enterprise}},
 		{"seal", map[operation]handler{opUpdate: seal}},
+		{"events/subscribe/{kind...}", map[operation]handler{opRead: subscribe, opUpdate: subscribe, opList: subscribe, opDelete: subscribe}},
 	}.serve(r)
 }
 
@@ -45,6 +47,7 @@ func enterprise(*request) (*response, error) {
 
 func seal(r *request) (*response, error) {
 	r.s.sealed = true
+	r.s.endStreams()
 	return nil, nil
 }
 

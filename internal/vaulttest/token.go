@@ -2,6 +2,7 @@ package vaulttest
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -26,11 +27,15 @@ type token struct {
 	ttl          time.Duration
 	// creation is the ttl at first; max and explicitMax end it for good.
 	creation, max, explicitMax, period time.Duration
-	uses                               int // left; 0 is no limit, -1 the last one is being used
+	uses, granted                      int // uses left; 0 is no limit, -1 the last one is being used
 	renewable, orphan                  bool
-	parent                             *token
-	cubbyhole                          map[string]Map
-	wrapped                            *wrapped
+	// mount made it and goes with it; renewal is what its method says to a
+	// renewal. Both are nil for a token that no login made.
+	mount     *mount
+	renewal   renewal
+	parent    *token
+	cubbyhole map[string]Map
+	wrapped   *wrapped
 }
 
 // keep gives a token what is missing and stores it.
@@ -46,7 +51,7 @@ func (s *Server) keep(t *token) {
 		t.accessor = randomString(24)
 		s.accessors[t.accessor] = t
 	}
-	t.creation = t.ttl
+	t.creation, t.granted = t.ttl, t.uses
 	t.cubbyhole = map[string]Map{}
 	s.tokens[t.id] = t
 }
@@ -108,8 +113,8 @@ func (s *Server) revoke(t *token) {
 	}
 }
 
-// cap gives the time to live that a token gets when it wants ttl, and says so
-// when that is less.
+// capTo gives the time to live that a token gets when it wants this one, and
+// says so when that is less.
 func (t *token) capTo(want time.Duration, now time.Time) (time.Duration, []string) {
 	limit := maxTTL
 	if t.max > 0 {
@@ -118,22 +123,23 @@ func (t *token) capTo(want time.Duration, now time.Time) (time.Duration, []strin
 	if t.explicitMax > 0 {
 		limit = min(limit, t.explicitMax)
 	}
-	left := t.created.Add(limit).Sub(now)
-	if t.period > 0 && t.explicitMax == 0 {
-		return t.period, nil
-	}
-	if want == 0 {
-		want = t.ttl // as it was granted last
-		if want == 0 {
-			want = maxTTL
+	if t.period > 0 {
+		if t.explicitMax == 0 {
+			return t.period, nil
 		}
-		return min(want, left), nil
+		want = t.period
 	}
-	if want > left {
-		return left, []string{`TTL of "` + short(want) + `" exceeded the effective max_ttl of "` +
-			short(left.Round(time.Second)) + `"; TTL value is capped accordingly`}
+	return capped(want, t.created.Add(limit).Sub(now))
+}
+
+// capped is want, or what is left, in whole seconds, with a warning.
+func capped(want, left time.Duration) (time.Duration, []string) {
+	left = left.Round(time.Second)
+	if want <= left {
+		return want, nil
 	}
-	return want, nil
+	return left, []string{`TTL of "` + short(want) + `" exceeded the effective max_ttl of "` +
+		short(left) + `"; TTL value is capped accordingly`}
 }
 
 // grant is the auth block of an answer.
@@ -141,7 +147,7 @@ func (t *token) grant(now time.Time) Map {
 	return Map{
 		"client_token": t.id, "accessor": t.accessor, "policies": t.policies, "token_policies": t.policies,
 		"metadata": orNull(t.meta), "lease_duration": roundUp(t.left(now)), "renewable": t.renewable, "entity_id": t.entity,
-		"token_type": t.typ, "orphan": t.orphan, "mfa_requirement": nil, "num_uses": max(0, t.uses),
+		"token_type": t.typ, "orphan": t.orphan, "mfa_requirement": nil, "num_uses": t.granted,
 	}
 }
 
@@ -160,7 +166,7 @@ func (t *token) describe(now time.Time) Map {
 	m := Map{
 		"id": t.id, "accessor": t.accessor, "policies": t.policies, "path": t.path, "meta": orNull(t.meta),
 		"display_name": t.display, "num_uses": t.uses, "orphan": t.orphan, "creation_time": t.created.Unix(),
-		"creation_ttl": seconds(t.creation), "ttl": roundUp(t.left(now)), "explicit_max_ttl": seconds(t.explicitMax),
+		"creation_ttl": seconds(t.creation), "ttl": seconds(t.left(now)), "explicit_max_ttl": seconds(t.explicitMax),
 		"entity_id": t.entity, "type": t.typ, "renewable": t.renewable, "issue_time": t.created, "expire_time": nil,
 	}
 	if t.ttl != 0 {
@@ -239,12 +245,30 @@ func orEmpty(s []string) []string {
 	return s
 }
 
+// renewal is asked, at each renewal of a token, for what holds now: its method
+// looks at the role again. Without any, the renewal is answered with nothing.
+type renewal func(r *request) (*tokenParams, error)
+
+func notRenewed(why string) error {
+	return failure(http.StatusInternalServerError, multi("failed to renew entry: "+why))
+}
+
+// samePolicies gives what it is given, unless the policies are no longer those
+// that a token was made with.
+func (p *tokenParams) samePolicies(then []string) (*tokenParams, error) {
+	if !slices.Equal(withDefault(then, p.noDefault), withDefault(p.policies, p.noDefault)) {
+		return nil, notRenewed("policies have changed, not renewing")
+	}
+	return p, nil
+}
+
 // login makes the token of a successful login and answers with it.
-func (r *request) login(p tokenParams, alias, display string, meta map[string]string) (*response, error) {
+func (r *request) login(p tokenParams, alias, display string, meta map[string]string, again renewal) (*response, error) {
 	t := &token{
 		typ: "service", policies: withDefault(p.policies, p.noDefault), path: r.full, display: display,
 		meta: meta, created: r.now, max: p.maxTTL, explicitMax: p.explicitMax, period: p.period,
 		uses: p.uses, renewable: true, orphan: true, entity: r.s.entityOf(r.mount, alias),
+		mount: r.mount, renewal: again,
 	}
 	if p.typ == "batch" {
 		t.typ, t.renewable = "batch", false

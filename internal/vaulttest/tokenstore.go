@@ -73,7 +73,24 @@ func renew(r *request, t *token) (*response, error) {
 	case !t.renewable:
 		return nil, badRequest("lease is not renewable")
 	}
-	ttl, warnings := t.capTo(increment, r.now)
+	ttl := t.ttl // as it was granted last
+	if t.renewal != nil {
+		p, err := t.renewal(r)
+		if p == nil {
+			return nil, err
+		}
+		t.max, t.period = p.maxTTL, p.period
+		if ttl = p.ttl; ttl == 0 {
+			ttl = maxTTL
+		}
+	}
+	if increment != 0 {
+		ttl = increment
+	}
+	ttl, warnings := t.capTo(ttl, r.now)
+	if ttl <= 0 {
+		return nil, failure(http.StatusInternalServerError, multi("past the max TTL, cannot renew"))
+	}
 	t.renewed, t.ttl = r.now, ttl
 	return &response{auth: t.grant(r.now), warnings: warnings}, nil
 }

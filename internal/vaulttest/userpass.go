@@ -31,7 +31,14 @@ func (u *userpass) login(r *request) (*response, error) {
 	if who == nil || who.password != r.str("password") {
 		return nil, badRequest("invalid username or password")
 	}
-	return r.login(who.token, name, r.displayName(name), map[string]string{"username": name})
+	then := who.token.policies
+	again := func(*request) (*tokenParams, error) {
+		if now := u.users[name]; now != nil {
+			return now.token.samePolicies(then)
+		}
+		return nil, nil
+	}
+	return r.login(who.token, name, r.displayName(name), map[string]string{"username": name}, again)
 }
 
 func (u *userpass) read(r *request) (*response, error) {

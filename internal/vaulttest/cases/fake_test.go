@@ -3,13 +3,16 @@ package cases
 import (
 	"crypto/tls"
 	"testing"
+	"time"
 
 	"latchkey/internal/vaulttest"
 )
 
 func TestTheFakeAnswersAsTheRealServerDid(t *testing.T) {
-	s := vaulttest.New(t)
-	RunScripts(t, func(tb vaulttest.TB) *vaulttest.Admin { return vaulttest.NewAdmin(tb, s.Addr(), s.RootToken, nil, nil) }, "")
+	RunScripts(t, func(tb vaulttest.TB) (*vaulttest.Admin, func(time.Duration)) {
+		s := vaulttest.New(tb)
+		return vaulttest.NewAdmin(tb, s.Addr(), s.RootToken, nil, nil), s.Advance
+	}, "")
 }
 
 func TestTheFakeAnswersOverTLSAsTheRealServerDid(t *testing.T) {

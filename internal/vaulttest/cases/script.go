@@ -23,12 +23,15 @@ type Script struct {
 	text  strings.Builder
 	names map[string]string
 	count map[string]int
+	// advance moves the server's clock; nil for one that has none to move.
+	advance func(time.Duration)
 }
 
-// NewScript starts a conversation with the root token.
-func NewScript(tb vaulttest.TB, admin *vaulttest.Admin) *Script {
+// NewScript starts a conversation with the root token; advance moves the
+// server's clock, and is nil for a server whose time passes by itself.
+func NewScript(tb vaulttest.TB, admin *vaulttest.Admin, advance func(time.Duration)) *Script {
 	names := map[string]string{admin.Token: "<root>"}
-	return &Script{Admin: admin, tb: tb, names: names, count: map[string]int{}}
+	return &Script{Admin: admin, tb: tb, names: names, count: map[string]int{}, advance: advance}
 }
 
 // Text is what has been written down so far.
@@ -99,9 +102,9 @@ func (s *Script) Wrapped(ttl, method, path string, body any) *vaulttest.Answer {
 // is not part of the text.
 func (s *Script) Eventually(what string, yes func() bool) {
 	s.tb.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(10 * time.Second)
+	end := time.After(time.Minute)
 	for !yes() {
 		select {
 		case <-tick.C:
@@ -109,6 +112,33 @@ func (s *Script) Eventually(what string, yes func() bool) {
 			s.tb.Fatalf("waited in vain until %s", what)
 		}
 	}
+}
+
+// Pass lets this time go by at the server, by its own clock.
+func (s *Script) Pass(d time.Duration) {
+	s.tb.Helper()
+	if s.advance != nil {
+		s.advance(d)
+		return
+	}
+	clock := func() int { return s.As("").OK("GET", "sys/health", nil).Int("server_time_utc") }
+	end := clock() + int(d/time.Second)
+	s.Eventually("time has passed", func() bool { return clock() >= end })
+}
+
+// Gone lets time go by until the server does not know a token any more.
+func (s *Script) Gone(token string) {
+	s.tb.Helper()
+	s.Ends("the token is gone", func() bool { return s.As(token).Do("GET", "auth/token/lookup-self", nil).Status == 403 })
+}
+
+// Ends lets time go by until the answer is yes.
+func (s *Script) Ends(what string, yes func() bool) {
+	s.tb.Helper()
+	for i := 0; i < 600 && s.advance != nil && !yes(); i++ {
+		s.advance(time.Second)
+	}
+	s.Eventually(what, yes)
 }
 
 // told are the headers that matter to a client.

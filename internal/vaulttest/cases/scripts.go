@@ -5,26 +5,37 @@ import "latchkey/internal/vaulttest"
 // Scripts are the conversations, by the name of their transcript. Each one
 // makes what it needs and may run once per server.
 var Scripts = map[string]func(*Script){
-	"approle":     approle,
-	"capability":  capability,
-	"jwt":         jwtScript,
-	"kubernetes":  kubernetes,
-	"kv1":         kv1,
-	"kv2":         kv2,
-	"leases":      leases,
-	"limits":      limits,
-	"mounts":      mounts,
-	"namespaces":  namespaces,
-	"pki":         pki,
-	"policy":      policy,
-	"protocol":    protocol,
-	"sys":         sys,
-	"token":       token,
-	"tokenkinds":  tokenKinds,
-	"userpass":    userpass,
-	"wrapping":    wrapping,
-	"wrappedauth": wrappedAuth,
+	"approle":      approle,
+	"capability":   capability,
+	"events":       events,
+	"jwt":          jwtScript,
+	"kubernetes":   kubernetes,
+	"kv1":          kv1,
+	"kv2":          kv2,
+	"leases":       leases,
+	"limits":       limits,
+	"living":       living,
+	"mounts":       mounts,
+	"namespaces":   namespaces,
+	"pki":          pki,
+	"policy":       policy,
+	"protocol":     protocol,
+	"renewal":      renewal,
+	"renewalkinds": renewalKinds,
+	"shortleases":  shortLeases,
+	"sys":          sys,
+	"token":        token,
+	"tokenkinds":   tokenKinds,
+	"userpass":     userpass,
+	"uses":         uses,
+	"versions":     versions,
+	"wrapping":     wrapping,
+	"wrappedauth":  wrappedAuth,
 }
+
+// patient are the conversations that wait for time to pass. They are held side
+// by side, after the others: some of those list what the whole server has.
+var patient = map[string]bool{"renewal": true, "renewalkinds": true, "shortleases": true, "versions": true}
 
 // m is a JSON object.
 type m = vaulttest.Map

@@ -17,8 +17,9 @@ type TLSServer struct {
 // TLSScripts are the conversations that need a client certificate, or a server
 // that is not shared.
 var TLSScripts = map[string]func(*Script, TLSServer){
-	"cert":   cert,
-	"sealed": sealed,
+	"cert":        cert,
+	"certrenewal": certRenewal,
+	"sealed":      sealed,
 }
 
 // sealed is what a sealed server says to what latchkey asks.
@@ -69,6 +70,32 @@ func cert(s *Script, server TLSServer) {
 	strange := connect(s.tb, clientCert(s.tb, stranger, "app")).As("")
 	s.Try(strange, "[certificate app of another CA] ", "PUT", "auth/cert-a/login", m{"name": "app"})
 	s.Anon("PUT", "auth/cert-a/login", m{"name": "app"})
+}
+
+// certRenewal shows that a renewal is asked for the certificate too.
+func certRenewal(s *Script, server TLSServer) {
+	ca := newCA(s.tb, "clients")
+	s.EnableAuth("certrenewal-a", "cert")
+	role := m{"certificate": string(ca.PEM), "token_policies": "default", "token_ttl": "5m"}
+	s.OK("POST", "auth/certrenewal-a/certs/app", role)
+	app := server.Connect(s.tb, clientCert(s.tb, ca, "app"))
+	tok := app.As("").OK("PUT", "auth/certrenewal-a/login", m{"name": "app"}).Str("auth.client_token")
+	s.Name(tok, "<app>")
+	s.Try(app.As(tok), "[<app>, certificate app] ", "PUT", "auth/token/renew-self", m{})
+	s.Using(tok, "PUT", "auth/token/renew-self", m{})
+	again := server.Connect(s.tb, clientCert(s.tb, ca, "app"))
+	s.Try(again.As(tok), "[<app>, another certificate app] ", "PUT", "auth/token/renew-self", m{})
+	other := server.Connect(s.tb, clientCert(s.tb, ca, "other"))
+	s.Try(other.As(tok), "[<app>, certificate other] ", "PUT", "auth/token/renew-self", m{})
+	s.Try(s.As(tok), "[<app>, no certificate] ", "GET", "auth/token/lookup-self", nil)
+	role["token_ttl"] = "2m"
+	s.OK("POST", "auth/certrenewal-a/certs/app", role)
+	s.Try(app.As(tok), "[<app>, certificate app] ", "PUT", "auth/token/renew-self", m{})
+	role["token_policies"] = "default,other"
+	s.OK("POST", "auth/certrenewal-a/certs/app", role)
+	s.Try(app.As(tok), "[<app>, certificate app] ", "PUT", "auth/token/renew-self", m{})
+	s.OK("DELETE", "auth/certrenewal-a/certs/app", nil)
+	s.Try(app.As(tok), "[<app>, certificate app] ", "PUT", "auth/token/renew-self", m{})
 }
 
 func newCA(tb vaulttest.TB, name string) *vaulttest.CA {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/internal/vaulttest"
 )
@@ -19,14 +20,22 @@ const Recorded = "1.21.0"
 //go:embed testdata/scripts
 var transcripts embed.FS
 
-// RunScripts holds every conversation with the server that admin reaches and
-// compares each with its transcript. With record, a directory, the transcripts
-// are written there instead.
-func RunScripts(t *testing.T, admin func(vaulttest.TB) *vaulttest.Admin, record string) {
+// Connect returns an Admin of the server that a conversation is held with, and
+// what moves that server's clock, nil for a server whose time passes by itself.
+type Connect func(vaulttest.TB) (*vaulttest.Admin, func(time.Duration))
+
+// RunScripts holds every conversation with a server and compares each with its
+// transcript. With record, a directory, the transcripts are written there
+// instead.
+func RunScripts(t *testing.T, connect Connect, record string) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(Scripts)) {
 		t.Run(name, func(t *testing.T) {
-			s := NewScript(t, admin(t))
+			if patient[name] {
+				t.Parallel()
+			}
+			admin, advance := connect(t)
+			s := NewScript(t, admin, advance)
 			Scripts[name](s)
 			compare(t, name, s.Text(), record)
 		})
@@ -39,7 +48,7 @@ func RunTLSScripts(t *testing.T, server TLSServer, record string) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(TLSScripts)) {
 		t.Run(name, func(t *testing.T) {
-			s := NewScript(t, server.Connect(t, nil))
+			s := NewScript(t, server.Connect(t, nil), nil)
 			TLSScripts[name](s, server)
 			compare(t, name, s.Text(), record)
 		})
