@@ -245,6 +245,9 @@ func (p *hclParser) elements(into *node, depth int) *Problem {
 			return bad
 		}
 		into.list = append(into.list, v)
+		if v.kind == kList {
+			continue // after a list in a list HCL1 forgets to ask for a comma
+		}
 		switch t := p.peek(); t.Type {
 		case hclsyntax.TokenComma, hclsyntax.TokenCBrack, hclsyntax.TokenEOF:
 		default:

@@ -125,6 +125,7 @@ var hcl1Forms = map[string]string{
 	"top level on one line":         `a = 1 b = 2`,
 	"nested blocks on one line":     `listener "tcp" { address = "a" tls_disable = true agent_api { enable_quit = true } }`,
 	"block with equals":             `a = { b = { c = 1 } }`,
+	"lists in a list":               `a = [[][] ["x"] "y"]`,
 	"quoted keys":                   `"vault" { "address" = "x" }`,
 	"quoted block and equals":       `"vault" = { "address" = "x" }`,
 	"several labels":                `a "b" "c" { d = 1 }`,

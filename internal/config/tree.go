@@ -253,19 +253,21 @@ func (s *source) showable(sp span) bool {
 // are anybody's, and say nothing of their values.
 func (s *source) inHeaders(off int) bool {
 	s.findHeaders.Do(func() {
-		word := []byte("otlp_headers")
-		for at := bytes.Index(s.data, word); at >= 0; {
-			end, next := len(s.data), bytes.Index(s.data[at+len(word):], word)
-			if n := bytes.IndexByte(s.data[at:], '{'); n >= 0 {
-				if m := closingBrace(string(s.data[at+n+1:])); m >= 0 {
-					end = at + n + 1 + m
+		const word = "otlp_headers"
+		text := string(s.data)
+		for from := 0; ; {
+			n := strings.Index(text[from:], word)
+			if n < 0 {
+				return
+			}
+			start, end := from+n, len(text)
+			if _, inside, ok := strings.Cut(text[start:], "{"); ok {
+				if m := closingBrace(inside); m >= 0 {
+					end = len(text) - len(inside) + m
 				}
 			}
-			s.headers = append(s.headers, span{from: at, to: end})
-			if next < 0 || end == len(s.data) {
-				break
-			}
-			at += len(word) + next
+			s.headers = append(s.headers, span{from: start, to: end})
+			from = end
 		}
 	})
 	return slices.ContainsFunc(s.headers, func(h span) bool { return h.from <= off && off < h.to })
