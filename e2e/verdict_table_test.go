@@ -421,9 +421,6 @@ var verdicts = []about{
 			"{ET}",
 			"{EX}",
 			"{ET}{ET}{EX}",
-			"{ET}{EX}{T}",
-			"{ET}{EX}{L}api_proxy { }",
-			"{ET}{EX}{L}cache { use_auto_auth_token = true }",
 			"env_template { contents = \"x\" }\n{EX}",
 			"env_template \"A\" \"B\" { contents = \"x\" }\n{EX}",
 			"env_template \"A\" { }\n{EX}",
@@ -431,6 +428,11 @@ var verdicts = []about{
 			"env_template \"A\" { contents = \"x\" destination = \"/o\" }\n{EX}",
 			"env_template \"A\" { contents = \"x\" perms = \"0600\" }\n{EX}",
 			"env_template \"A\" { contents = \"x\" unknown = 1 }\n{EX}",
+		},
+		more: []string{
+			"{ET}{EX}{T}",
+			"{ET}{EX}{L}api_proxy { }",
+			"{ET}{EX}{L}cache { use_auto_auth_token = true }",
 		},
 		less: []string{"env_template \"A=B\" { contents = \"x\" }\n{EX}"},
 	},
@@ -448,7 +450,28 @@ var verdicts = []about{
 			`exec { command = ["a"] restart_stop_signal = "SIGNONE" }`,
 			"exec { command = [\"a\"] }\nexec { command = [\"b\"] }",
 		},
-		more: []string{`exec { command = "a b" }`},
+		more: []string{
+			`exec { command = "a b" }`,
+			`exec { command = ["a"] restart_on_secret_changes = "signal:SIGHUP" }`,
+			`exec { command = ["a"] restart_kill_timeout = "5s" restart_delay = 0 }`,
+			`exec { command = ["a"] pass_credentials = true env { denylist = ["X"] } }`,
+		},
+	},
+	{
+		// The agent passes over these; see docs/compatibility.md.
+		keys: "ours", text: "@",
+		accept: []string{
+			"status_socket = \"/s\"\n{AA}",
+			"auto_auth {\n{M}\n{S}\nhandover { path = \"/h\" key_file = \"/k\" }\n}",
+			"auto_auth {\n{M}\nsink \"file\" { command = [\"a\"] command_timeout = 5 signal = \"SIGHUP\" signal_pid_file = \"/p\" config = { path = \"/s\" } }\n}",
+			"{AA}{T}template_config { static_secret_events = true }",
+			`{AA}telemetry { otlp_endpoint = "http://127.0.0.1:4318" otlp_interval = 30 otlp_headers = { a = "b" } }`,
+		},
+		less: []string{
+			"auto_auth {\n{M}\n{S}\nhandover { path = \"/h\" }\n}",
+			"auto_auth {\n{M}\nsink \"file\" { signal = \"SIGHUP\" config = { path = \"/s\" } }\n}",
+			`{AA}telemetry { otlp_endpoint = "127.0.0.1:4318" }`,
+		},
 	},
 	{
 		keys: "JSON", text: "{{JA}@}",
