@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -69,9 +68,7 @@ func TestATemplateIsAddedWithoutANewLeaseOrLogin(t *testing.T) {
 func TestAConfigurationThatIsWrongChangesNothing(t *testing.T) {
 	reloading(t, func(s *simulation) {
 		user := s.read("creds")
-		s.next = func() (daemonmode.Job, error) { return daemonmode.Job{}, errors.New("agent.hcl:3: wrong") }
-		s.signals <- syscall.SIGHUP
-		time.Sleep(time.Second)
+		s.hangUp(func() (daemonmode.Job, error) { return daemonmode.Job{}, errors.New("agent.hcl:3: wrong") })
 		if !strings.Contains(s.logged(), "agent.hcl:3: wrong") {
 			s.t.Error("nobody is told")
 		}

@@ -88,9 +88,23 @@ func (s *simulation) logged() string {
 
 // reload has the daemon read this configuration.
 func (s *simulation) reload(text string) {
-	s.next = func() (daemonmode.Job, error) { return s.build(text), nil }
+	s.hangUp(func() (daemonmode.Job, error) { return s.build(text), nil })
+}
+
+// hangUp has a reload read what next gives.
+func (s *simulation) hangUp(next func() (daemonmode.Job, error)) {
+	s.mu.Lock()
+	s.next = next
+	s.mu.Unlock()
 	s.signals <- syscall.SIGHUP
 	time.Sleep(time.Second)
+}
+
+func (s *simulation) rebuild() (daemonmode.Job, error) {
+	s.mu.Lock()
+	next := s.next
+	s.mu.Unlock()
+	return next()
 }
 
 // job builds a configuration as the program does.
@@ -161,7 +175,7 @@ func simulate(t *testing.T, server *vaulttest.Server, credentials map[string]str
 		running.Go(func() {
 			ended = daemonmode.Run(ctx, job, daemonmode.Options{
 				Metrics: m, Notify: systemd.New(log), Log: log, Version: "test",
-				Signals: s.signals, Rebuild: func() (daemonmode.Job, error) { return s.next() },
+				Signals: s.signals, Rebuild: s.rebuild,
 			})
 		})
 		synctest.Wait()
