@@ -35,9 +35,8 @@ const slack = 2 * time.Second
 // clock that was set forward it returns within a second of the machine's going on.
 func Until(ctx context.Context, t time.Time, wake <-chan struct{}) Wake {
 	start := time.Now()
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(tick)
 	defer timer.Stop()
-	<-timer.C
 	for ctx.Err() == nil {
 		now := time.Now()
 		if setBack(now.Round(0).Sub(start.Round(0)), now.Sub(start)) {
