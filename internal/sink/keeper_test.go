@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -401,19 +402,20 @@ type ripening struct {
 	fake
 	life   time.Duration
 	due    time.Time
-	intact bool
+	intact atomic.Bool
 }
 
 func (r *ripening) Write(ctx context.Context, tok cred.Token) error {
 	err := r.fake.Write(ctx, tok)
 	if err == nil {
-		r.due, r.intact = cred.Wall(time.Now()).Add(r.life), true
+		r.due = cred.Wall(time.Now()).Add(r.life)
+		r.intact.Store(true)
 	}
 	return err
 }
 
 func (r *ripening) Due() time.Time { return r.due }
-func (r *ripening) Intact() bool   { return r.intact }
+func (r *ripening) Intact() bool   { return r.intact.Load() }
 
 func TestContentThatGoesBadIsReplacedInTime(t *testing.T) {
 	for _, tc := range []struct {
@@ -450,7 +452,7 @@ func TestAWrappingThatIsTakenAwayIsReplacedOncePerLook(t *testing.T) {
 		m.Deliver(numbered(1))
 		for range 600 { // a reader who takes it whenever it is there
 			pass(100 * time.Millisecond)
-			r.intact = false
+			r.intact.Store(false)
 		}
 		if r.n < 12 || r.n > 13 {
 			t.Errorf("written %d times in a minute", r.n)
@@ -460,7 +462,8 @@ func TestAWrappingThatIsTakenAwayIsReplacedOncePerLook(t *testing.T) {
 }
 
 func TestAClockThatWasSetBackRenewsWhatGoesBad(t *testing.T) {
-	r := &ripening{life: time.Hour, intact: true, due: time.Now().Add(time.Hour)}
+	r := &ripening{life: time.Hour, due: time.Now().Add(time.Hour)}
+	r.intact.Store(true)
 	k := NewKeeper([]Sink{r}, KeepOptions{}).kept[0]
 	if k.wroteAt = time.Now(); k.wants(numbered(1), retry.Reached) {
 		t.Error("written again for no reason")
