@@ -13,11 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // envPath is all that the tests' shells need to find their tools.
 var envPath = "PATH=" + os.Getenv("PATH")

@@ -44,6 +44,7 @@ func Forwarded() []os.Signal {
 	var out []os.Signal
 	for sig := syscall.Signal(1); sig <= last; sig++ {
 		switch sig {
+		case 32, 33, 34:
 		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGPROF,
 			syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
 			syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS:

@@ -109,6 +109,9 @@ func NewSupervisor(o SupervisorOptions) (*Supervisor, error) {
 	if s.stop, err = ParseSignal(o.StopSignal); err != nil {
 		return nil, fmt.Errorf("the signal to stop with: %w", err)
 	}
+	if s.stop != os.Kill && !passable(s.stop) {
+		return nil, fmt.Errorf("the signal to stop with: %s would only pause the program", o.StopSignal)
+	}
 	name, isSignal := strings.CutPrefix(o.Restart, "signal:")
 	switch {
 	case isSignal && name == "":
@@ -118,6 +121,9 @@ func NewSupervisor(o SupervisorOptions) (*Supervisor, error) {
 	case isSignal:
 		if s.reload, err = ParseSignal(name); err != nil {
 			return nil, fmt.Errorf("restart: %w", err)
+		}
+		if !passable(s.reload) {
+			return nil, fmt.Errorf("restart: %q: a program cannot act on that signal", o.Restart)
 		}
 	case o.Restart == "never":
 		s.never = true

@@ -1,0 +1,190 @@
+//go:build unix
+
+package child
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+const roleVar = "CHILD_TEST_ROLE"
+
+// roles are what the test's own program does when a test starts it as another.
+var roles = map[string]func(){"app": app, "family": family, "latchkey": latchkey}
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(roleVar); name != "" {
+		roles[name]()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// app says that it is up, and then which signals it gets. SIGTERM ends it,
+// unless STUBBORN is set.
+func app() {
+	got := make(chan os.Signal, 1000)
+	signal.Notify(got, Forwarded()...)
+	fmt.Println("up", os.Getenv("V"))
+	for sig := range got {
+		fmt.Println("got", signalName(sig.(syscall.Signal)))
+		if sig == syscall.SIGTERM && os.Getenv("STUBBORN") == "" {
+			os.Exit(0)
+		}
+	}
+}
+
+// family is an app with a child that is one too.
+func family() {
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), roleVar+"=app")
+	c.Stdout = os.Stdout
+	if err := c.Start(); err != nil {
+		panic(err)
+	}
+	app()
+}
+
+// latchkey supervises the shell line in LINE, as the daemon would: a signal
+// ends it, and the program's end is its own.
+func latchkey() {
+	s, err := NewSupervisor(SupervisorOptions{
+		Command: []string{"sh", "-c", os.Getenv("LINE")}, Stdin: os.Stdin, StopTimeout: time.Minute,
+	})
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	s.Update(os.Environ())
+	if err = s.Run(ctx); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	code := exitCode(err)
+	if ctx.Err() != nil {
+		code = 0
+	}
+	fmt.Println("latchkey ends with", code)
+	os.Exit(code)
+}
+
+// kept is a supervisor of a real program.
+type kept struct {
+	*Supervisor
+	t      *testing.T
+	cancel context.CancelCauseFunc
+	ended  chan error
+	r, w   *os.File
+	lines  *bufio.Scanner
+}
+
+// keep runs a supervisor. What the program prints is read from lines.
+func keep(t *testing.T, o SupervisorOptions) *kept {
+	t.Helper()
+	k := &kept{t: t, ended: make(chan error, 1)}
+	k.r, k.w = pipe(t)
+	k.lines = bufio.NewScanner(k.r)
+	o.Stdout, o.Stderr = k.w, k.w
+	if o.StopTimeout == 0 {
+		o.StopTimeout = time.Minute
+	}
+	var err error
+	if k.Supervisor, err = NewSupervisor(o); err != nil {
+		t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, k.cancel = context.WithCancelCause(t.Context())
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		k.ended <- k.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		k.cancel(errEnough)
+		<-gone
+	})
+	return k
+}
+
+// self is the environment for the test's own program in a role.
+func self(role string, more ...string) []string {
+	return append(more, envPath, roleVar+"="+role)
+}
+
+func (k *kept) expect(want ...string) {
+	k.t.Helper()
+	expect(k.t, k.lines, want...)
+}
+
+// over expects Run to end, with nothing left that could print. It returns its
+// error and what was still to be read.
+func (k *kept) over() (err error, printed string) {
+	k.t.Helper()
+	err = <-k.ended
+	k.w.Close()
+	return err, rest(k.lines)
+}
+
+// program is the test's own program in a role, started as it is.
+func program(t *testing.T, role string, env ...string) (c *exec.Cmd, lines *bufio.Scanner) {
+	t.Helper()
+	r, w := pipe(t)
+	c = exec.Command(os.Args[0])
+	c.Env = self(role, env...)
+	c.Stdout, c.Stderr = w, w
+	c.SysProcAttr = &syscall.SysProcAttr{}
+	t.Cleanup(func() { w.Close() })
+	return c, bufio.NewScanner(r)
+}
+
+func begin(t *testing.T, c *exec.Cmd) {
+	t.Helper()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.Stdout.(*os.File).Close()
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	})
+}
+
+// expect reads lines. SIGCONT comes with every stop and may be merged with
+// another, so that it counts only when it is wanted.
+func expect(t *testing.T, lines *bufio.Scanner, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		for {
+			if !lines.Scan() {
+				t.Fatalf("got no more, want %q", w)
+			}
+			got := strings.TrimSpace(lines.Text())
+			if got == w {
+				break
+			}
+			if got != "got SIGCONT" {
+				t.Fatalf("got %q, want %q", got, w)
+			}
+		}
+	}
+}
+
+func rest(lines *bufio.Scanner) string {
+	var all []string
+	for lines.Scan() {
+		if lines.Text() != "got SIGCONT" {
+			all = append(all, lines.Text())
+		}
+	}
+	return strings.Join(all, "\n")
+}
