@@ -50,7 +50,7 @@ var Names = []Name{
 
 	{"template.render.success", Counter, "", nil, "Renders of a template that succeeded"},
 	{"template.render.failure", Counter, "", nil, "Renders of a template that failed"},
-	{"template.render.time", Histogram, "ms", nil, "How long a round of rendering took, reads included"},
+	{"template.render.time", Histogram, "ms", nil, "How long renders took, reads included"},
 	{"template.command.failure", Counter, "", nil, "Commands after a render that failed"},
 
 	{"lease.count", Gauge, "", nil, "Answers that are kept current, with a lease or without"},
@@ -63,7 +63,7 @@ var Names = []Name{
 	{"lease.expired", Counter, "", nil, "Leases that ended before they could be renewed or replaced"},
 
 	{"child.start", Counter, "", nil, "Starts of the supervised process, the first one included"},
-	{"child.restart", Counter, "", nil, "Restarts of the supervised process because a secret changed"},
+	{"child.restart", Counter, "", nil, "Restarts of the supervised process, mostly because a secret changed"},
 
 	{"proxy.success", Counter, "", nil, "Proxied requests that the server answered well"},
 	{"proxy.client_error", Counter, "", nil, "Proxied requests that the server refused (4xx)"},

@@ -126,6 +126,9 @@ func (t *Telemetry) Reload(o Options) error {
 
 // newPipe makes a pipe; from before it takes what was counted, if names stay.
 func newPipe(o Options, names map[string]*known, before *pipe) (*pipe, error) {
+	for _, s := range []*string{&o.Host, &o.Cluster, &o.Version} {
+		*s = strings.ToValidUTF8(*s, "_")
+	}
 	p := &pipe{o: o, c: config.Telemetry{DisableHostname: true}}
 	if o.Config != nil {
 		p.c = *o.Config
@@ -158,7 +161,7 @@ func (p *pipe) naming() *metrics.Config {
 		TimerGranularity: time.Millisecond, FilterDefault: true,
 	}
 	if p.c.MetricsPrefix != "" {
-		conf.ServiceName = p.c.MetricsPrefix
+		conf.ServiceName = strings.ToValidUTF8(p.c.MetricsPrefix, "_")
 	}
 	if p.c.FilterDefault != nil {
 		conf.FilterDefault = *p.c.FilterDefault
@@ -284,10 +287,12 @@ func (t *Telemetry) mistake(name, text string) {
 // half a second. It returns the cause of ctx; what cannot be delivered is logged
 // and no error. Once it has returned, reports are still counted.
 func (t *Telemetry) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		t.runPipe(ctx, t.pipe.Load())
+	for {
+		t.runPipe(ctx, t.pipe.Load()) // once at least: what was reported before is delivered
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 	}
-	return context.Cause(ctx)
 }
 
 // runPipe delivers for one configuration and returns when it no longer holds.
