@@ -10,7 +10,7 @@ BENCHN   ?= 1,50,2000
 TAGS := timberjack_nozstd
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES     := . e2e bench
+MODULES     := . e2e e2e/formats bench
 
 # The race detector is built with C. Where there is no compiler, say so and test
 # without it rather than not at all.
@@ -25,7 +25,7 @@ endif
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: unit bench-builds e2e ## everything: unit tests, fuzz seeds, laws, samples, the real server
+test: unit formats bench-builds e2e ## everything: unit tests, fuzz seeds, laws, samples, the real server
 
 unit: ## unit tests with the race detector, fuzz seeds, laws and samples; no network
 ifndef RACE
@@ -33,6 +33,10 @@ ifndef RACE
 endif
 	go vet ./...
 	go test $(RACE) -timeout 15m ./...
+
+.PHONY: formats
+formats: ## hold what is written for Prometheus and OpenTelemetry against their parsers
+	cd e2e/formats && go vet ./... && go test ./...
 
 bench-builds:
 	cd bench && go vet ./... && go test -timeout 5m ./...
