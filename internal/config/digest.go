@@ -64,6 +64,18 @@ var digestKey = sync.OnceValue(func() []byte {
 // configuration names are not looked at. An unknown section panics.
 func (f *File) Digest(section string) string { return f.digest(section, digestKey()) }
 
+// Login is a short text that stands for whom a login makes of us and where: the
+// server's address and namespace, and auto_auth without its sinks. It is the same
+// in every process, so keep it out of files and logs: what it is made of may be
+// easy to guess.
+func (f *File) Login() string {
+	d := digester{sha256.New()}
+	for _, v := range append(sections["auth"](f), f.Vault.Address, f.Vault.Namespace) {
+		d.value(reflect.ValueOf(v))
+	}
+	return hex.EncodeToString(d.Sum(nil)[:16])
+}
+
 func (f *File) digest(section string, key []byte) string {
 	values, ok := sections[section]
 	if !ok {

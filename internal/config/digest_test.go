@@ -404,3 +404,27 @@ func TestDigestTellsNothing(t *testing.T) {
 	}()
 	f.Digest("sink")
 }
+
+func TestALoginStandsForServerAndMethod(t *testing.T) {
+	login := func(address, role string) string {
+		return (&File{
+			Vault: Vault{Address: address},
+			AutoAuth: &AutoAuth{
+				Method: Method{Type: "jwt", Config: NewBlock("jwt", map[string]any{"role": role})},
+				Sinks:  []Sink{{Type: address + role}},
+			},
+		}).Login()
+	}
+	if login("https://a", "one") != login("https://a", "one") {
+		t.Error("the same login is another one")
+	}
+	if login("https://a", "one") == login("https://b", "one") || login("https://a", "one") == login("https://a", "two") {
+		t.Error("another server or role is the same login")
+	}
+	same := &File{AutoAuth: &AutoAuth{Method: Method{Type: "jwt"}}}
+	before := same.Login()
+	same.AutoAuth.Sinks = []Sink{{Type: "file"}}
+	if same.Login() != before {
+		t.Error("a sink makes another login")
+	}
+}

@@ -31,7 +31,8 @@ func (n notifier) Run(ctx context.Context, c sink.Command) error {
 func (notifier) Signal(pid int, name string) error { return child.SignalProcess(pid, name) }
 
 // kept is where a token is kept for the next start, nil for nowhere.
-func kept(h *config.Handover, o Options) session.Handover {
+func kept(f *config.File, o Options) session.Handover {
+	h := f.AutoAuth.Handover
 	if h == nil {
 		return nil
 	}
@@ -45,7 +46,7 @@ func kept(h *config.Handover, o Options) session.Handover {
 		}
 		return []byte(value), nil
 	}
-	return handover.New(handover.Options{Path: h.Path, Key: key})
+	return handover.New(handover.Options{Path: h.Path, Key: key, Bind: f.Login()})
 }
 
 // lookup finds variables in a list of NAME=value.

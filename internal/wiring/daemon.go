@@ -23,8 +23,8 @@ import (
 // Lasting is what a configuration says to a mode that stays, beside its Parts.
 type Lasting struct {
 	*Parts
-	// Sections is a digest of what each section says, the content of the files
-	// that the vault stanza names included.
+	// Sections is a digest of what each section says, the content of certificates
+	// and template sources included.
 	Sections map[string]string
 	SinkKeep sink.KeepOptions
 	Leases   lease.Options
@@ -64,7 +64,15 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	for _, s := range sections {
 		l.Sections[s] = f.Digest(s)
 	}
-	l.Sections["vault"] += contents(f.Vault)
+	l.Sections["vault"] += contents(f.Vault.CACert, f.Vault.ClientCert, f.Vault.ClientKey)
+	var sources []string
+	for _, t := range f.Templates {
+		sources = append(sources, t.Source)
+	}
+	for _, t := range f.EnvTemplates {
+		sources = append(sources, t.Source)
+	}
+	l.Sections["templates"] += contents(sources...)
 	l.Identity = func() lease.Identity { return p.identity() }
 	if f.TemplateConfig.StaticSecretEvents {
 		l.Events = lease.NewEvents(subscriber{p}, logging.Named(o.Log, "lease"))
@@ -123,17 +131,18 @@ func secretNames(f *config.File) []string {
 // lookAtSinks is how often a sink's file is looked at.
 const lookAtSinks = 2 * time.Second
 
-// contents is a digest of the files that the vault stanza names, so that a
-// certificate that was replaced in place is a change too.
-func contents(v config.Vault) string {
+// contents is a digest of the files that a section names, so that a certificate
+// or a template that was replaced in place is a change too.
+func contents(paths ...string) string {
 	h := sha256.New()
-	for _, path := range []string{v.CACert, v.ClientCert, v.ClientKey} {
+	for _, path := range paths {
 		if path == "" {
 			continue
 		}
 		// What cannot be read is told by whoever needs it.
 		data, _ := os.ReadFile(path)
-		_, _ = h.Write(append(data, 0))
+		sum := sha256.Sum256(data)
+		_, _ = h.Write(sum[:])
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -153,7 +153,7 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 	if err == nil {
 		p.Session = session.New(method, client.Wrapping(wrap), session.Options{
 			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m, o.Attempts), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
-			Meter: o.Meter, Reauth: f.AutoAuth.EnableReauthOnNewCredentials, Handover: kept(f.AutoAuth.Handover, o),
+			Meter: o.Meter, Reauth: f.AutoAuth.EnableReauthOnNewCredentials, Handover: kept(f, o),
 		})
 	}
 	for _, s := range f.AutoAuth.Sinks {
