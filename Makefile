@@ -20,19 +20,23 @@ RACE := -race
 export CGO_ENABLED = 1
 endif
 
-.PHONY: help test unit e2e vault bench-builds lint fuzz bench build docs clean
+.PHONY: help test unit cross e2e vault bench-builds lint fuzz bench build docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: unit formats bench-builds e2e ## everything: unit tests, fuzz seeds, laws, samples, the real server
 
-unit: ## unit tests with the race detector, fuzz seeds, laws and samples; no network
+unit: cross ## unit tests with the race detector, fuzz seeds, laws and samples; no network
 ifndef RACE
 	@echo '*** NO RACE DETECTOR: it needs a C compiler, and none was found. ***' >&2
 endif
 	go vet ./...
 	go test $(RACE) -timeout 15m ./...
+
+cross: ## vet for Windows and macOS, tests included: what is built there alone is looked at here
+	GOOS=windows CGO_ENABLED=0 go vet ./...
+	GOOS=darwin CGO_ENABLED=0 go vet ./...
 
 .PHONY: formats
 formats: ## hold what is written for Prometheus and OpenTelemetry against their parsers

@@ -58,10 +58,11 @@ template_config {
   static_secret_render_interval = "1m"
 }
 
-# Health for whoever watches: /agent/v1/health, ready, status and metrics.
+# /agent/v1/metrics for Prometheus; the status socket answers all the rest.
 listener "tcp" {
   address     = "127.0.0.1:8250"
   tls_disable = true
+  role        = "metrics_only"
 }
 
 telemetry {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"time"
 
 	"latchkey/internal/child"
@@ -19,38 +17,20 @@ const parting = 2500 * time.Millisecond
 var errStuck = errors.New("what was under way does not end: a pipe that nobody writes to, a file system that does not answer, or a template without end")
 
 // bounded runs a command within -timeout, and leaves it behind when it does not
-// end with its context: a read of a pipe or of a dead file system, and a
-// template that never ends, can be stopped in no other way.
+// end with its context.
 func bounded(ctx context.Context, w world, g given, def time.Duration, work func(context.Context) int) int {
-	s := &setup{w: w, console: newConsole(w.stderr, nil), json: wantsJSON(w, g)}
+	still := w
+	still.width = nil // the live line is that of work
+	s := newSetup(still, g)
 	limit, err := g.duration("timeout", def)
 	if err != nil {
 		return s.finish(ctx, err)
 	}
 	ctx, cancel := deadline(ctx, limit)
 	defer cancel()
-	done := make(chan int, 1)
-	go func() {
-		code := exitInternal
-		defer func() {
-			if r := recover(); r != nil {
-				fmt.Fprintf(w.stderr, "%s\nlatchkey: internal error: %s - this is a fault of latchkey's own; please report it with the lines above\n", debug.Stack(), panicked(r))
-			}
-			done <- code
-		}()
-		code = work(ctx)
-	}()
-	select {
-	case code := <-done:
+	code, left := attended(ctx, w, func() time.Duration { return parting }, work)
+	if !left {
 		return code
-	case <-ctx.Done():
-	}
-	late := time.NewTimer(parting)
-	defer late.Stop()
-	select {
-	case code := <-done:
-		return code
-	case <-late.C:
 	}
 	child.KillAll()
 	err = errStuck
@@ -58,15 +38,6 @@ func bounded(ctx context.Context, w world, g given, def time.Duration, work func
 		err = fmt.Errorf("%w, and %w", context.Cause(ctx), err)
 	}
 	return s.finish(ctx, err)
-}
-
-// panicked says what may be shown of a panic: a value of our own making may
-// hold a secret, the runtime's words do not.
-func panicked(r any) string {
-	if err, ok := r.(runtime.Error); ok {
-		return err.Error()
-	}
-	return fmt.Sprintf("panic with a %T", r)
 }
 
 // deadline bounds a run; 0 leaves it unbounded.

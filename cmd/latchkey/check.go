@@ -58,13 +58,14 @@ func check(ctx context.Context, w world, g given, format string) int {
 // machine (a source, a certificate or a user that is not here) is a warning:
 // the file may be meant for another.
 func (v *verdict) offline(s *setup, g given, format string) error {
-	warnings, err := config.Check(s.file, config.ModeCheck)
+	_, err := config.Check(s.file, config.ModeCheck)
+	mode, as := config.ModeDaemon, "as a daemon: "
 	if s.file.ExitAfterAuth {
-		more, once := config.Check(s.file, config.ModeOnce)
-		warnings = more
-		if err == nil {
-			v.warn("as a one-shot: ", once)
-		}
+		mode, as = config.ModeOnce, "as a one-shot: "
+	}
+	warnings, problems := config.Check(s.file, mode)
+	if err == nil {
+		v.warn(as, problems)
 	}
 	if err == nil {
 		var built, local error

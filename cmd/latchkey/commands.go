@@ -14,14 +14,19 @@ type command struct {
 	// short is a line for the overview, long what -h says above the flags.
 	short, long string
 	groups      [][]option
-	operands    int
-	run         func(context.Context, world, given, []string) int
+	// verbs are what the first argument may be, before the flags; without
+	// them there are flags only.
+	verbs []string
+	run   func(context.Context, world, given, []string) int
 }
 
 func (c *command) options() []option { return slices.Concat(c.groups...) }
 
 // commands is the whole surface, in the order the overview shows it.
-func commands() []*command {
+func commands() []*command { return slices.Concat(working(), asking()) }
+
+// working are the commands that log in.
+func working() []*command {
 	return []*command{
 		{
 			name: "once", short: "log in, write every sink, render every template, exit",
@@ -35,16 +40,45 @@ other when -timeout is over. Every file appears whole or not at all.
 			groups: [][]option{configOptions, runOptions, serverOptions, logOptions}, run: runOnce,
 		},
 		{
+			name: "daemon", short: "stay: keep token, files and child process right",
+			long: `Usage: latchkey daemon -config FILE [flags]
+
+Logs in and stays: renews the token and logs in again before it ends, keeps the
+sinks and the files of templates as they should be, supervises the process of
+exec, and says how it is on a listener or on status_socket ('latchkey status').
+
+SIGHUP reads the configuration again and starts again what it says otherwise;
+one that is wrong changes nothing. SIGUSR1 prints the metrics on standard error
+and SIGUSR2 writes profiles, unless there is a child process: it gets these two,
+and every other signal that means something to it. SIGTERM and SIGINT end all,
+the child first; a second one ends all at once.
+
+` + daemonCodesHelp,
+			groups: [][]option{configOptions, daemonOptions, serverOptions, logOptions}, run: runDaemon,
+		},
+		{
 			name: "agent", short: "drop-in for 'vault agent': same flags, same environment",
 			long: `Usage: latchkey agent -config FILE [flags]
 
 Takes the flags, the environment and the files of 'vault agent'. It is a
 one-shot when the file says exit_after_auth or -exit-after-auth is given, and
-then does what 'latchkey once' does.
+then does what 'latchkey once' does; else it stays, as 'latchkey daemon' does.
 
-` + exitCodesHelp,
+` + exitCodesHelp + `When it stays, those of 'latchkey daemon'.
+`,
 			groups: [][]option{configOptions, agentOptions, runOptions, serverOptions, logOptions}, run: runAgent,
 		},
+		{
+			name: "service", short: "be a service of Windows", verbs: serviceVerbs,
+			long:   serviceHelp,
+			groups: [][]option{serviceOptions, configOptions, daemonOptions, serverOptions, logOptions}, run: runService,
+		},
+	}
+}
+
+// asking are the commands that answer a question.
+func asking() []*command {
+	return []*command{
 		{
 			name: "check", short: "validate a configuration, and with -online every step of it",
 			long: `Usage: latchkey check -config FILE [flags]
@@ -62,6 +96,23 @@ Exit codes then are those of 'latchkey once'.
 			groups: [][]option{configOptions, checkOptions, serverOptions, logOptions}, run: runCheck,
 		},
 		{
+			name: "status", short: "how the daemon is: a table, or JSON",
+			long: `Usage: latchkey status [-config FILE | -socket PATH | -address URL] [flags]
+
+Asks a daemon on this machine how it is: its token, and each sink, template and
+lease with its age, what comes next and its last error. With -config it looks
+where that configuration has the daemon listen: its status_socket, else its
+first listener.
+
+Exit codes:
+  0  it answers, and is ready
+  2  usage or configuration
+  5  nobody answers
+  7  it answers, and is not ready; the reasons are in what is printed
+`,
+			groups: [][]option{statusOptions}, run: runStatus,
+		},
+		{
 			name: "version", short: "print the version",
 			long: "Usage: latchkey version\n", run: runVersion,
 		},
@@ -72,7 +123,7 @@ Exit codes then are those of 'latchkey once'.
   bash:  source <(latchkey completion bash)
   zsh:   source <(latchkey completion zsh)
   fish:  latchkey completion fish | source
-`, operands: 1, run: runCompletion,
+`, verbs: []string{"bash", "zsh", "fish"}, run: runCompletion,
 		},
 	}
 }
@@ -134,7 +185,7 @@ func help(w world, args []string) int {
 
 func overview(w io.Writer) {
 	fmt.Fprint(w, `latchkey fetches credentials from HashiCorp Vault and OpenBao, puts them where
-the program needs them, and exits.
+the program needs them, and exits, or stays and keeps them right.
 
 Usage: latchkey COMMAND [flags]
        latchkey -config FILE [flags]    the configuration chooses, as for vault agent

@@ -8,12 +8,8 @@ import (
 )
 
 func runCompletion(_ context.Context, w world, _ given, args []string) int {
-	shells := map[string]func(io.Writer){"bash": completeBash, "zsh": completeZsh, "fish": completeFish}
-	if len(args) == 1 && shells[args[0]] != nil {
-		shells[args[0]](w.stdout)
-		return exitDone
-	}
-	return fail(w.stderr, usageError{"name the shell: latchkey completion bash|zsh|fish"})
+	map[string]func(io.Writer){"bash": completeBash, "zsh": completeZsh, "fish": completeFish}[args[0]](w.stdout)
+	return exitDone
 }
 
 func completeBash(w io.Writer) {
@@ -38,11 +34,11 @@ func completeBash(w io.Writer) {
 	}
 	fmt.Fprint(w, "  esac\n  case $COMP_CWORD:$cur in\n    1:-*) ;;\n    1:*) COMPREPLY=($(compgen -W '"+commandNames()+"' -- \"$cur\")); return;;\n  esac\n  case $cmd in\n")
 	for _, c := range commands() {
-		words := flagNames(c)
-		if c.name == "completion" {
-			words = "bash zsh fish"
+		verbs := ""
+		if len(c.verbs) > 0 {
+			verbs = "[[ $COMP_CWORD == 2 ]] && COMPREPLY=($(compgen -W '" + strings.Join(c.verbs, " ") + "' -- \"$cur\")) || "
 		}
-		fmt.Fprintf(w, "    %s) COMPREPLY=($(compgen -P \"$dash\" -W '%s' -- \"${cur#$dash}\"));;\n", c.name, words)
+		fmt.Fprintf(w, "    %s) %sCOMPREPLY=($(compgen -P \"$dash\" -W '%s' -- \"${cur#$dash}\"));;\n", c.name, verbs, flagNames(c))
 	}
 	fmt.Fprint(w, "  esac\n}\ncomplete -F _latchkey latchkey\n")
 }
@@ -69,11 +65,10 @@ func completeZsh(w io.Writer) {
 	fmt.Fprint(w, "  )\n  if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then _describe command cmds; return; fi\n"+
 		"  local cmd=$words[2]\n  [[ $cmd == -* ]] && cmd=agent || { shift words; (( CURRENT-- )); }\n  case $cmd in\n")
 	for _, c := range commands() {
-		if c.name == "completion" {
-			fmt.Fprint(w, "    completion) _arguments '1:shell:(bash zsh fish)';;\n")
-			continue
-		}
 		fmt.Fprintf(w, "    %s) _arguments", c.name)
+		if len(c.verbs) > 0 {
+			fmt.Fprintf(w, " '1:what:(%s)'", strings.Join(c.verbs, " "))
+		}
 		for _, o := range c.options() {
 			fmt.Fprintf(w, " \\\n      %s", quoteZsh(zshSpec(o)))
 		}
@@ -114,8 +109,8 @@ func completeFish(w io.Writer) {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "complete -c latchkey -n __fish_use_subcommand -a %s -d %s\n", c.name, quoteFish(c.short))
 		seen := "'__fish_seen_subcommand_from " + c.name + "'"
-		if c.name == "completion" {
-			fmt.Fprintf(w, "complete -c latchkey -n %s -a 'bash zsh fish'\n", seen)
+		if len(c.verbs) > 0 {
+			fmt.Fprintf(w, "complete -c latchkey -n %s -a '%s'\n", seen, strings.Join(c.verbs, " "))
 		}
 		for _, o := range c.options() {
 			fmt.Fprintf(w, "complete -c latchkey -n %s -o %s -l %s -d %s%s\n", seen, o.name, o.name, quoteFish(o.doc), fishAction(o))

@@ -8,6 +8,7 @@ import (
 	"reflect"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/child"
 	"latchkey/internal/config"
 	"latchkey/internal/session"
 	"latchkey/internal/sink"
@@ -26,6 +27,10 @@ const (
 	exitSecret   = 4
 	exitServer   = 5
 	exitWrite    = 6
+	exitNotReady = 7
+
+	// exitOfChild stands in the table for the code of the supervised process.
+	exitOfChild = -1
 )
 
 const exitCodesHelp = `Exit codes:
@@ -36,7 +41,15 @@ const exitCodesHelp = `Exit codes:
   4  a secret, key or capability is missing or denied
   5  server unreachable or sealed, or the deadline passed
   6  a sink, a template or its command could not be written or run
-  130, 143  stopped by SIGINT or SIGTERM
+  7  status only: the daemon answers, and is not ready
+  130, 143  stopped by SIGINT or SIGTERM before it was done
+`
+
+const daemonCodesHelp = `Exit codes:
+  0  ended by SIGTERM, SIGINT or /agent/v1/quit, or the child process ended with 0
+  N  the child process ended by itself with N, or by the signal N-128; it could
+     not be started (126), or is not there (127)
+  else those of 'latchkey once'; a second SIGINT or SIGTERM: 130, 143
 `
 
 // kind is one row of the table: which errors, which code, what to do.
@@ -44,6 +57,13 @@ type kind struct {
 	is   func(error) bool
 	code int
 	hint string
+}
+
+// exitCoder is an error of the supervised process, which says with what a shell
+// would leave in its place.
+type exitCoder interface {
+	error
+	ExitCode() int
 }
 
 func of(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }
@@ -77,6 +97,9 @@ var kinds = []kind{
 	{of(sink.ErrWrite), exitWrite, "make the path writable for this user"},
 	{of(template.ErrWrite), exitWrite, "make the path writable for this user; what was there before is still there"},
 	{of(template.ErrCommand), exitWrite, "the file is written; the command after it failed"},
+	{as[*child.StartError], exitOfChild, "correct the command of exec, or make it executable for this user"},
+	{as[exitCoder], exitOfChild, ""},
+	{as[noAnswer], exitServer, ""},
 	{of(template.ErrMissing), exitSecret, "the secret is there, the key is not: correct the template or the secret"},
 	{vault.Temporary, exitServer, "see that the server is up, unsealed and reachable from here: latchkey check -online"},
 	{of(vault.ErrDenied), exitSecret, "the token's policies do not allow this path: latchkey check -online"},
@@ -134,7 +157,8 @@ func first(err error) (kind, error) {
 	return row, best
 }
 
-// weight is the code, but for a token that was not revoked: that is the end of a
+// weight is the code, by which that of a supervised process beats all, for it is
+// passed on whatever else there was; but for a token that was not revoked: that is the end of a
 // story, and counts only where nothing else went wrong.
 func weight(err error, k kind) int {
 	if errors.Is(err, oneshot.ErrRevokeRefused) {
@@ -160,6 +184,9 @@ func explain(err error) (string, int) {
 	}
 	if row.hint != "" {
 		text += " - " + row.hint
+	}
+	if exit := exitCoder(nil); row.code == exitOfChild && errors.As(cause, &exit) {
+		return text, exit.ExitCode()
 	}
 	return text, row.code
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/child"
 	"latchkey/internal/config"
 	"latchkey/internal/retry"
 	"latchkey/internal/session"
@@ -59,6 +61,13 @@ func TestExitCodes(t *testing.T) {
 		{"template fails", wrapped(template.ErrRender, errors.New("x")), 6},
 		{"command fails", wrapped(template.ErrCommand, errors.New("x")), 6},
 		{"ours", errors.New("x"), 1},
+		{"no daemon answers", noAnswer{errors.New("x")}, 5},
+		{"the process of exec ends with a code", &child.ExitError{Program: "app", Code: 77}, 77},
+		{"a signal ends the process of exec", &child.ExitError{Program: "app", Code: -1, Signal: "SIGKILL"}, 137},
+		{"the process of exec ends, and something goes wrong after it", errors.Join(&child.ExitError{Program: "app", Code: 77}, errors.New("x")), 77},
+		{"the process of exec is not there", &child.StartError{Program: "app", Err: fs.ErrNotExist}, 127},
+		{"the process of exec cannot be started", &child.StartError{Program: "app", Err: fs.ErrPermission}, 126},
+		{"a template's command ends with a code", wrapped(template.ErrCommand, &child.ExitError{Program: "sh", Code: 77}), 6},
 		{"several: the lowest counts", errors.Join(wrapped(sink.ErrWrite, errors.New("x")), answer(vault.ErrNotFound)), 4},
 		{"a refused revocation beside what failed", errors.Join(oneshot.ErrRevokeRefused, answer(vault.ErrNotFound)), 4},
 		{"several, wrapped", fmt.Errorf("all: %w", errors.Join(wrapped(sink.ErrWrite, errors.New("x")), nil, answer(vault.ErrSealed))), 5},
@@ -74,7 +83,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestEveryCodeIsInTheHelp(t *testing.T) {
-	for code := exitDone; code <= exitWrite; code++ {
+	for code := exitDone; code <= exitNotReady; code++ {
 		if !strings.Contains(exitCodesHelp, fmt.Sprintf("  %d  ", code)) {
 			t.Errorf("code %d is not explained", code)
 		}

@@ -11,11 +11,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"latchkey/internal/child"
+	"latchkey/internal/logging"
 )
 
 // world is all that run sees of the outside.
@@ -24,6 +26,8 @@ type world struct {
 	environ        []string
 	lookup         func(string) (string, bool)
 	stdout, stderr io.Writer
+	// logger builds the log; nil for logging.New.
+	logger func(logging.Options) (*slog.Logger, *logging.Output, error)
 	// width asks for the columns of the terminal that stderr is; nil when it
 	// is none.
 	width func() int

@@ -10,8 +10,8 @@ import (
 	"latchkey/oneshot"
 )
 
-// The mode is chosen here and nowhere else: 'once' is a one-shot, 'agent' is
-// one when exit_after_auth or its flag says so.
+// The mode is chosen here and nowhere else: 'once' is a one-shot and 'daemon'
+// stays; 'agent' is the one or the other as exit_after_auth or its flag says.
 
 func runOnce(ctx context.Context, w world, g given, _ []string) int {
 	return bounded(ctx, w, g, defaultTimeout, func(ctx context.Context) int {
@@ -27,16 +27,30 @@ func runAgent(ctx context.Context, w world, g given, _ []string) int {
 	if g.on("test-verify-only") {
 		return runCheck(ctx, w, g, nil)
 	}
-	return bounded(ctx, w, g, defaultTimeout, func(ctx context.Context) int {
+	stays := make(chan *setup, 1)
+	code := bounded(ctx, w, g, defaultTimeout, func(ctx context.Context) int {
 		s, err := load(w, g)
 		switch {
 		case err != nil:
 			return s.finish(ctx, err)
 		case s.file.ExitAfterAuth:
 			return s.finish(ctx, s.once(ctx, g))
+		case g.has("timeout"):
+			return s.finish(ctx, usageError{"-timeout is for a one-shot, and this configuration stays: leave it out, or set exit_after_auth"})
 		}
-		return s.finish(ctx, usageError{"this version cannot stay yet: set exit_after_auth or -exit-after-auth, or use 'latchkey once'"})
+		stays <- s
+		return exitDone
 	})
+	select {
+	case s := <-stays:
+		return stay(ctx, w, g, s, nil)
+	default:
+		return code
+	}
+}
+
+func runDaemon(ctx context.Context, w world, g given, _ []string) int {
+	return stay(ctx, w, g, nil, nil)
 }
 
 const defaultTimeout = 5 * time.Minute
@@ -52,8 +66,8 @@ func (s *setup) once(ctx context.Context, g given) error {
 		return err
 	}
 	defer parts.Session.Close()
-	if g.on("combine-logs") && slices.ContainsFunc(parts.Sinks, toStdout) {
-		return usageError{"-combine-logs would put log lines beside the token that a sink writes to standard output; leave one of them out"}
+	if err := apart(g, parts.Sinks); err != nil {
+		return err
 	}
 	remove, err := s.pidFile()
 	if err != nil {
@@ -69,6 +83,14 @@ func (s *setup) once(ctx context.Context, g given) error {
 		s.log.Info("done", "report", report)
 	}
 	return err
+}
+
+// apart refuses to mix log lines and tokens.
+func apart(g given, sinks []sink.Sink) error {
+	if g.on("combine-logs") && slices.ContainsFunc(sinks, toStdout) {
+		return usageError{"-combine-logs would put log lines beside the token that a sink writes to standard output; leave one of them out"}
+	}
+	return nil
 }
 
 // toStdout reports whether a sink writes where -combine-logs does.

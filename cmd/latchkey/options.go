@@ -57,8 +57,21 @@ var (
 		{name: "header", arg: "NAME=VALUE", many: true, doc: "extra header of every request; may be repeated"},
 	}
 	runOptions = []option{
-		{name: "timeout", arg: "DUR", doc: "give up after this time in all; 0 never (default 5m)"},
+		{name: "timeout", arg: "DUR", doc: "give up after this time in all, as a one-shot; 0 never (default 5m)"},
 		{name: "revoke-on-exit", arg: "force", optional: true, values: []string{"true", "force"}, doc: "revoke the token at the end; refused where that would kill a token or a lease just handed over, or a token that was there before, unless =force"},
+	}
+	daemonOptions = []option{
+		{name: "revoke-on-exit", arg: "force", optional: true, values: []string{"true", "force"}, doc: "revoke the token at the end, which ends what the sinks hold; refused for a token that was there before, unless =force"},
+	}
+	statusOptions = []option{
+		configOptions[0],
+		{name: "socket", arg: "PATH", values: []string{"file"}, doc: "status_socket of the daemon"},
+		{name: "address", arg: "URL", doc: "listener of the daemon: http://, https:// or unix://"},
+		{name: "format", arg: "FORMAT", values: []string{"table", "json"}, doc: "table or json (default table)"},
+		{name: "timeout", arg: "DUR", doc: "give up after this time (default 5s)"},
+	}
+	serviceOptions = []option{
+		{name: serviceOption, arg: "NAME", doc: "name of the service (default latchkey)"},
 	}
 	agentOptions = []option{
 		{name: "exit-after-auth", doc: "be a one-shot; beats the file either way"},
@@ -143,10 +156,14 @@ func (v value) Set(s string) error {
 // errHelp asks for the usage text.
 var errHelp = errors.New("help wanted")
 
-// parse reads the flags of a command; there are no other arguments than those
-// the command takes.
+// parse reads the flags of a command, and before them its verb, if it has verbs.
+// There are no other arguments.
 func parse(c *command, args []string) (given, []string, error) {
 	g := make(given)
+	var verb []string
+	if len(c.verbs) > 0 && len(args) > 0 && slices.Contains(c.verbs, args[0]) {
+		verb, args = args[:1], args[1:]
+	}
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
@@ -159,12 +176,14 @@ func parse(c *command, args []string) (given, []string, error) {
 		return nil, nil, errHelp
 	case err != nil:
 		return nil, nil, usageError{err.Error() + "; see 'latchkey " + c.name + " -h'"}
-	case fs.NArg() > c.operands:
-		return nil, nil, usageError{fmt.Sprintf("unexpected argument %q; flags come before it, see 'latchkey %s -h'", fs.Arg(c.operands), c.name)}
+	case len(c.verbs) > 0 && verb == nil:
+		return nil, nil, usageError{fmt.Sprintf("say what: latchkey %s %s", c.name, strings.Join(c.verbs, "|"))}
+	case fs.NArg() > 0:
+		return nil, nil, usageError{fmt.Sprintf("unexpected argument %q; see 'latchkey %s -h'", fs.Arg(0), c.name)}
 	}
 	if v, ok := g["ns"]; ok {
 		g["namespace"] = v
 		delete(g, "ns")
 	}
-	return g, fs.Args(), nil
+	return g, verb, nil
 }

@@ -20,6 +20,9 @@ func (s *setup) pidFile() (remove func(), err error) {
 		return nil, &config.Problem{Key: "pid_file", Text: err.Error(), Hint: "make it writable for this user, or leave it out"}
 	}
 	return func() {
+		if now, err := os.ReadFile(path); err == nil && string(now) != pid {
+			return // another has started meanwhile, and this is its own
+		}
 		if err := os.Remove(path); err != nil {
 			s.log.Warn("pid_file not removed", "error", err)
 		}

@@ -1,8 +1,11 @@
+//go:build unix
+
 package main
 
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +35,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"latchkey": main})
 }
 
-type serverKey struct{}
+type (
+	serverKey struct{}
+	adminKey  struct{}
+)
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -42,12 +48,15 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			s := vaulttest.New(t)
 			env.Values[serverKey{}] = s
+			env.Values[runningKey{}] = map[string]*running{}
+			a := s.Admin(t)
+			env.Values[adminKey{}] = a
 			env.Setenv("VAULT_ADDR", s.Addr())
 			env.Setenv("HOME", env.WorkDir)
 			defer s.Forget()
-			return seed(s.Admin(t), env.WorkDir)
+			return seed(a, env.WorkDir)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: commandsOf(daemonCmds, map[string]func(*testscript.TestScript, bool, []string){
 			"asked": asked,
 			"exits": exits,
 			"mode":  mode,
@@ -56,8 +65,14 @@ func TestScripts(t *testing.T) {
 			"seal":  seal,
 			// The event is at the server, in this process.
 			"waitfor": waitfor,
-		},
+		}),
 	})
+}
+
+func commandsOf(some, more map[string]func(*testscript.TestScript, bool, []string)) map[string]func(*testscript.TestScript, bool, []string) {
+	all := maps.Clone(some)
+	maps.Copy(all, more)
+	return all
 }
 
 func seed(a *vaulttest.Admin, dir string) error {

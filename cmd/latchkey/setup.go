@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -24,25 +23,35 @@ type setup struct {
 	origins config.Origins
 	console *console
 	log     *slog.Logger
-	logFile io.Closer
+	// level is that of log, which a reload may change.
+	level   slog.LevelVar
+	logFile *logging.Output
 	json    bool
+}
+
+func newSetup(w world, g given) *setup {
+	return &setup{w: w, console: newConsole(w.stderr, w.width), json: wantsJSON(w, g)}
 }
 
 // load reads the configuration and lays environment and flags over it. The
 // setup is returned with an error too, for it knows how to say it.
 func load(w world, g given) (*setup, error) {
-	s := &setup{w: w, console: newConsole(w.stderr, w.width), json: wantsJSON(w, g)}
-	var err error
-	s.loaded, err = config.Load(config.ConfigPaths(g.list("config"), w.lookup), config.Options{Lenient: g.on("lenient"), Env: w.lookup})
-	if err != nil {
-		return s, err
-	}
-	// The flags that say something to the command are passed over there.
-	s.file, s.origins, err = s.loaded.Resolve(config.Flags(g), w.lookup)
-	if err != nil {
+	s := newSetup(w, g)
+	if err := s.read(g); err != nil {
 		return s, err
 	}
 	return s, s.logger(g)
+}
+
+// read reads the configuration, for the first time or again.
+func (s *setup) read(g given) (err error) {
+	s.loaded, err = config.Load(config.ConfigPaths(g.list("config"), s.w.lookup), config.Options{Lenient: g.on("lenient"), Env: s.w.lookup})
+	if err != nil {
+		return err
+	}
+	// The flags that say something to the command are passed over there.
+	s.file, s.origins, err = s.loaded.Resolve(config.Flags(g), s.w.lookup)
+	return err
 }
 
 // wantsJSON looks where the configuration will look, for faults that come
@@ -75,23 +84,26 @@ func (s *setup) logger(g given) error {
 	if err != nil {
 		return &config.Problem{Key: "log_level", Text: err.Error()}
 	}
+	s.level.Set(level)
 	format, err := logging.ParseFormat(s.file.LogFormat)
 	if err != nil {
 		return &config.Problem{Key: "log_format", Text: err.Error()}
 	}
 	s.json = format == logging.JSON
-	out := io.Writer(s.console)
+	o := logFileOf(s.file)
+	o.Level, o.Format, o.Stderr = &s.level, format, s.console
 	if g.on("combine-logs") {
-		out = s.w.stdout
+		o.Stderr = s.w.stdout
 	}
-	log, closer, err := logging.New(logging.Options{
-		Level: level, Format: format, Stderr: out, File: s.file.LogFile,
-		RotateDuration: s.file.LogRotateDuration, RotateBytes: s.file.LogRotateBytes, RotateMaxFiles: s.file.LogRotateMaxFiles,
-	})
+	build := s.w.logger
+	if build == nil {
+		build = logging.New
+	}
+	log, out, err := build(o)
 	if err != nil {
-		return &config.Problem{Key: "log_file", Text: err.Error(), Hint: "make it writable for this user, or name another"}
+		return logFileProblem(err)
 	}
-	s.log, s.logFile = logging.Named(log, "latchkey"), closer
+	s.log, s.logFile = logging.Named(log, "latchkey"), out
 	for name := range g {
 		if inert(name) {
 			s.log.Warn("flag has no effect, as in vault agent", "flag", "-"+name)
@@ -107,12 +119,43 @@ func (s *setup) warn(list []config.Warning) {
 	}
 }
 
-// build checks the configuration for a mode and makes the parts.
-func (s *setup) build(m config.Mode) (*wiring.Parts, error) {
+// relog has the log go on as a configuration that was reloaded says.
+func (s *setup) relog(f *config.File) error {
+	level, err := logging.ParseLevel(f.LogLevel)
+	if err != nil {
+		return &config.Problem{Key: "log_level", Text: err.Error()}
+	}
+	if err := s.logFile.Reopen(logFileOf(f)); err != nil {
+		return logFileProblem(err)
+	}
+	s.level.Set(level)
+	if f.LogFormat != s.file.LogFormat {
+		s.log.Warn("log_format is read at the start only: what the file says of it now is used after the next one")
+	}
+	return nil
+}
+
+func logFileOf(f *config.File) logging.Options {
+	return logging.Options{
+		File: f.LogFile, RotateDuration: f.LogRotateDuration, RotateBytes: f.LogRotateBytes, RotateMaxFiles: f.LogRotateMaxFiles,
+	}
+}
+
+func logFileProblem(err error) error {
+	return &config.Problem{Key: "log_file", Text: err.Error(), Hint: "make it writable for this user, or name another"}
+}
+
+// check judges the configuration for a mode, and logs its warnings.
+func (s *setup) check(m config.Mode) error {
 	s.warn(s.loaded.Warnings)
 	warnings, err := config.Check(s.file, m)
 	s.warn(warnings)
-	if err != nil {
+	return err
+}
+
+// build checks the configuration for a mode and makes the parts.
+func (s *setup) build(m config.Mode) (*wiring.Parts, error) {
+	if err := s.check(m); err != nil {
 		return nil, err
 	}
 	parts, err := wiring.Build(s.file, s.parts(false))
@@ -156,9 +199,15 @@ func (s *setup) finish(ctx context.Context, err error) int {
 	if c, ok := ended(ctx); ok {
 		text, code = fmt.Sprintf("%v; last: %s", context.Cause(ctx), text), c
 	}
+	s.lastWords(err, text, code)
+	return code
+}
+
+// lastWords prints what finish has to say.
+func (s *setup) lastWords(err error, text string, code int) {
 	if s.json {
 		s.sayJSON(err, text, code)
-		return code
+		return
 	}
 	all := causes(err)
 	for _, c := range all {
@@ -171,7 +220,6 @@ func (s *setup) finish(ctx context.Context, err error) int {
 		}
 	}
 	fmt.Fprintf(s.w.stderr, "latchkey: %s\n", text)
-	return code
 }
 
 // sayJSON keeps the last word parseable for who reads JSON lines.

@@ -8,11 +8,6 @@ vault {
 log_file             = "C:/ProgramData/latchkey/logs/latchkey.log"
 log_rotate_max_files = 7
 
-listener "tcp" {
-  address     = "127.0.0.1:8250"
-  tls_disable = true
-}
-
 auto_auth {
   method "approle" {
     config = {

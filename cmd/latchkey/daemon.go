@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"latchkey/daemonmode"
+	"latchkey/internal/child"
+	"latchkey/internal/config"
+	"latchkey/internal/logging"
+	"latchkey/internal/systemd"
+	"latchkey/internal/telemetry"
+	"latchkey/internal/wiring"
+)
+
+// lastResort is how long a daemon may take for its end. What it does there has
+// shorter times of its own; this one is for what hangs where no time reaches.
+const lastResort = 1900 * time.Millisecond
+
+// errUndone is the kind of the error of a daemon that was left behind.
+var errUndone = errors.New("something did not end in time and was left behind: a file system that does not answer, or a template without end")
+
+// staying is a daemon from the first reading of its configuration to its last
+// word.
+type staying struct {
+	g       given
+	s       *setup
+	signals *signals
+	metrics *telemetry.Telemetry
+	// up is told when the configuration has been found sound.
+	up func(*signals)
+	// childEnd is what the supervised process has for its own end, added to
+	// lastResort.
+	childEnd atomic.Int64
+
+	mu sync.Mutex
+	// removePID is nil until there is a pid file.
+	removePID func()
+}
+
+// stay is the daemon. A setup that has been loaded is not loaded again, for a
+// configuration may come out of a pipe.
+func stay(ctx context.Context, w world, g given, s *setup, up func(*signals)) int {
+	d := &staying{g: g, s: s, signals: catchSignals(), up: up}
+	defer d.signals.stop()
+	if s == nil {
+		w.width = nil
+		d.s = newSetup(w, g)
+	}
+	// The live line is for a wait that ends with the run.
+	d.s.console.width = nil
+	code, left := attended(ctx, w, d.grace, d.run)
+	if !left {
+		return code
+	}
+	child.KillAll()
+	d.removePIDFile()
+	// A setup of its own: the one left behind may hold a lock.
+	return told(ctx, newSetup(w, g), errUndone)
+}
+
+func (d *staying) grace() time.Duration { return lastResort + time.Duration(d.childEnd.Load()) }
+
+// told is the last word of a daemon that somebody ended. It ended well: what was
+// left undone on the way is said, and does not change the code.
+func told(ctx context.Context, s *setup, err error) int {
+	if err != nil {
+		_, cause := first(err)
+		s.lastWords(err, fmt.Sprintf("%v; left undone: %v", context.Cause(ctx), cause), exitDone)
+	}
+	return s.finish(ctx, nil)
+}
+
+func (d *staying) run(ctx context.Context) int {
+	err := d.serve(ctx)
+	if ctx.Err() != nil {
+		return told(ctx, d.s, err)
+	}
+	return d.s.finish(ctx, err)
+}
+
+// serve reads, builds and runs.
+func (d *staying) serve(ctx context.Context) error {
+	s := d.s
+	if s.file == nil {
+		if err := s.read(d.g); err != nil {
+			return err
+		}
+		if err := s.logger(d.g); err != nil {
+			return err
+		}
+	}
+	// A name that cannot be had is one label less in the metrics.
+	host, _ := os.Hostname()
+	var err error
+	d.metrics, err = telemetry.New(telemetry.Options{
+		Config: s.file.Telemetry, Host: host, Cluster: s.file.ClusterName, Version: version, Log: logging.Named(s.log, "telemetry"),
+	})
+	if err != nil {
+		return err
+	}
+	job, err := d.job(s)
+	if err != nil {
+		return err
+	}
+	if err := d.writePIDFile(); err != nil {
+		return err
+	}
+	defer d.removePIDFile()
+	d.attend(s.file)
+	if d.up != nil {
+		d.up(d.signals)
+	}
+	return daemonmode.Run(ctx, job, daemonmode.Options{
+		Rebuild: d.rebuild, Signals: d.signals.c,
+		Profile: func(ctx context.Context) error { return profile(ctx, s.log) },
+		Revoke:  d.g.has("revoke-on-exit"), Metrics: d.metrics, Notify: systemd.New(logging.Named(s.log, "systemd")),
+		Version: version, Log: s.log, Dump: s.w.stderr,
+	})
+}
+
+// attend has this room do what a configuration says.
+func (d *staying) attend(f *config.File) {
+	d.signals.forward(f.Exec != nil)
+	d.childEnd.Store(0)
+	if f.Exec != nil {
+		d.childEnd.Store(int64(f.Exec.RestartKillTimeout))
+	}
+}
+
+// job makes the parts of a configuration, of the first one or of one that is
+// read again.
+func (d *staying) job(s *setup) (daemonmode.Job, error) {
+	err := s.check(config.ModeDaemon)
+	s.warn(telemetry.Warnings(s.file.Telemetry))
+	if err == nil {
+		err = revocable(d.g, s.file)
+	}
+	if err != nil {
+		return daemonmode.Job{}, err
+	}
+	o := s.parts(false)
+	o.Meter = d.metrics
+	// What systemd says to this process is not said to its children.
+	o.Environ = slices.DeleteFunc(slices.Clone(o.Environ), systemd.Private)
+	l, err := wiring.BuildLasting(s.file, o)
+	s.warn(s.loaded.LateWarnings())
+	if err == nil {
+		err = apart(d.g, l.Sinks)
+	}
+	if err != nil {
+		return daemonmode.Job{}, err
+	}
+	return daemonmode.Job{
+		Sections: l.Sections,
+		Access:   daemonmode.Access{Session: l.Session, Identity: l.Identity, Events: l.Events},
+		Sinks:    l.Sinks, SinkKeep: l.SinkKeep, Leases: l.Leases, Templates: l.Templates, Watch: l.Watch,
+		Child: l.Child, Environ: l.Environ, Listeners: s.file.Listeners, StatusSocket: s.file.StatusSocket,
+	}, nil
+}
+
+// rebuild is what SIGHUP asks for. The flags and the environment are those of
+// the start, and still win over the files. Until all is sound, nothing changes.
+func (d *staying) rebuild() (daemonmode.Job, error) {
+	s := d.s
+	next := &setup{w: s.w, console: s.console, log: s.log, json: s.json}
+	if err := next.read(d.g); err != nil {
+		return daemonmode.Job{}, err
+	}
+	job, err := d.job(next)
+	if err != nil {
+		return daemonmode.Job{}, err
+	}
+	if err := s.relog(next.file); err != nil {
+		return daemonmode.Job{}, err
+	}
+	d.attend(next.file)
+	return job, nil
+}
+
+// revocable refuses at once a -revoke-on-exit that could only be refused, or do
+// harm, at the end. That the sinks' token ends with the daemon is what was asked
+// for.
+func revocable(g given, f *config.File) error {
+	if !g.has("revoke-on-exit") {
+		return nil
+	}
+	a := f.AutoAuth
+	switch {
+	case a == nil:
+		return usageError{"-revoke-on-exit: there is no auto_auth, and so no token to revoke"}
+	case a.Method.WrapTTL > 0:
+		return usageError{"-revoke-on-exit: the login wraps the token (wrap_ttl), and only who unwraps it can revoke it"}
+	case a.Handover != nil:
+		return usageError{"-revoke-on-exit would end the token that handover keeps for the next start; leave one of them out"}
+	case a.Method.Type == "token_file" && g["revoke-on-exit"] != "force":
+		return usageError{"-revoke-on-exit would end a token that was there before, and that others may use; leave it out, or say -revoke-on-exit=force"}
+	}
+	return nil
+}
+
+func (d *staying) writePIDFile() error {
+	remove, err := d.s.pidFile()
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.removePID = remove
+	return nil
+}
+
+// removePIDFile removes it once, whoever is first.
+func (d *staying) removePIDFile() {
+	d.mu.Lock()
+	remove := d.removePID
+	d.removePID = nil
+	d.mu.Unlock()
+	if remove != nil {
+		remove()
+	}
+}

@@ -1,0 +1,8 @@
+package main
+
+import "os"
+
+// Windows knows no signals but those that end a process.
+var acted []os.Signal
+
+func forwarded() []os.Signal { return nil }
