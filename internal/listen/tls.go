@@ -20,9 +20,19 @@ import (
 // those below it are broken, and nothing on a machine of today needs them.
 const floor = tls.VersionTLS12
 
-// versions are the values of tls_min_version and tls_max_version.
-var versions = map[string]uint16{
-	"tls10": tls.VersionTLS10, "tls11": tls.VersionTLS11, "tls12": tls.VersionTLS12, "tls13": tls.VersionTLS13,
+// version is a value of tls_min_version or tls_max_version.
+func version(name string) (uint16, bool) {
+	switch name {
+	case "tls10":
+		return tls.VersionTLS10, true
+	case "tls11":
+		return tls.VersionTLS11, true
+	case "tls12":
+		return tls.VersionTLS12, true
+	case "tls13":
+		return tls.VersionTLS13, true
+	}
+	return 0, false
 }
 
 // certificates are the TLS files of a listener, and what was last read of them.
@@ -180,7 +190,7 @@ func setVersions(conf *tls.Config, l config.Listener, at place) error {
 		if k.value == "" {
 			continue
 		}
-		v, ok := versions[k.value]
+		v, ok := version(k.value)
 		if !ok {
 			return at.problem(k.key, fmt.Sprintf("is %q", k.value), "tls12 or tls13", nil)
 		}
@@ -261,7 +271,7 @@ func speaksHTTP2(ids []uint16) bool {
 // tlsWarnings says which TLS keys do not do what they seem to.
 func tlsWarnings(l config.Listener, at place) []config.Warning {
 	var ws []config.Warning
-	if v, ok := versions[l.TLSMinVersion]; ok && v < floor {
+	if v, ok := version(l.TLSMinVersion); ok && v < floor {
 		ws = append(ws, at.warning("tls_min_version", "is taken as tls12: nothing below TLS 1.2 is served", ""))
 	}
 	if l.TLSClientCAFile != "" && !l.TLSRequireAndVerifyClient {

@@ -78,8 +78,16 @@ type (
 // cumulative is AGGREGATION_TEMPORALITY_CUMULATIVE.
 const cumulative = 2
 
-// units are UCUM's for ours.
-var units = map[string]string{"": "1", "s": "s", "ms": "ms", "ns": "ns", "bytes": "By"}
+// ucum is a unit as OpenTelemetry writes it; s, ms and ns are the same there.
+func ucum(unit string) string {
+	switch unit {
+	case "":
+		return "1"
+	case "bytes":
+		return "By"
+	}
+	return unit
+}
 
 // attributes makes a list of pairs, without those that are empty.
 func attributes(pairs ...string) []attribute {
@@ -107,7 +115,7 @@ func (e *exporter) encode(all []series, now time.Time) exportRequest {
 	for _, s := range all {
 		name := strings.Join(s.key, ".")
 		if len(ms) == 0 || ms[len(ms)-1].Name != name {
-			ms = append(ms, metric{Name: name, Description: s.def.Help, Unit: units[s.def.Unit]})
+			ms = append(ms, metric{Name: name, Description: s.def.Help, Unit: ucum(s.def.Unit)})
 		}
 		ms[len(ms)-1].add(s, now)
 	}
