@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -66,10 +67,13 @@ func (m *remembering) earlier(ctx context.Context, c *vault.Client) (cred.Token,
 		return cred.Token{}, nil
 	}
 	tok, err := c.As(value).LookupSelf(ctx)
+	// Only an answer about the token takes it away, not one of a place that
+	// is no server.
+	no := errors.Is(err, vault.ErrDenied) || errors.Is(err, vault.ErrBadRequest)
 	switch {
-	case err != nil && !refused(err):
+	case err != nil && !no:
 		return cred.Token{}, err
-	case err != nil || tok.Uses < 0:
+	case no || tok.Uses < 0:
 		m.log.InfoContext(ctx, "the token of an earlier run is not good any more", "error", err)
 		if err := m.kept.Forget(); err != nil {
 			m.log.WarnContext(ctx, "cannot remove the token of an earlier run", "error", err)

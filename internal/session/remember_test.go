@@ -40,6 +40,7 @@ func TestTheTokenOfAnEarlierRun(t *testing.T) {
 	}
 	denied := answer{403, `{"errors":["permission denied","invalid token"]}`}
 	sealed := answer{503, `{"errors":["Vault is sealed"]}`}
+	elsewhere := answer{404, `<html>no such page`}
 	for _, c := range []struct {
 		name    string
 		shelf   shelf
@@ -51,7 +52,7 @@ func TestTheTokenOfAnEarlierRun(t *testing.T) {
 		log     string
 	}{
 		{"is taken when the server knows it", shelf{kept: "hvs.CANARY-old"}, []answer{{200, living}}, "acc-old", 0, "hvs.CANARY-old", 0, "going on with the token"},
-		{"is asked about until the server can say", shelf{kept: "hvs.CANARY-old"}, []answer{sealed, sealed, {200, living}}, "acc-old", 0, "hvs.CANARY-old", 0, "going on with"},
+		{"is asked about until the server can say", shelf{kept: "hvs.CANARY-old"}, []answer{sealed, elsewhere, {200, living}}, "acc-old", 0, "hvs.CANARY-old", 0, "going on with"},
 		{"is forgotten when the server refuses it", shelf{kept: "hvs.CANARY-old"}, []answer{denied}, "acc", 1, "hvs.CANARY", 1, "is not good any more"},
 		{"is forgotten when asking was its last use", shelf{kept: "hvs.CANARY-old"}, []answer{{200, `{"data":{"id":"x","num_uses":-1,"ttl":1800}}`}}, "acc", 1, "hvs.CANARY", 1, "is not good any more"},
 		{"is not there", shelf{}, nil, "acc", 1, "hvs.CANARY", 0, ""},
