@@ -315,10 +315,12 @@ func run(t *testing.T, s *server, o Options) *house {
 	return h
 }
 
-func (h *house) keep(t *testing.T) {
+func (h *house) keep(t *testing.T) { h.keepWith(t, h.changed) }
+
+func (h *house) keepWith(t *testing.T, changed func([]string)) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- h.Keep(ctx, h.changed) }()
+	go func() { ended <- h.Keep(ctx, changed) }()
 	h.stop = sync.OnceValue(func() error { cancel(errStop); return <-ended })
 	t.Cleanup(func() { _ = h.stop() })
 }
@@ -367,3 +369,22 @@ func (h *house) entry(path string) Entry {
 }
 
 func paths(things map[string]*thing) []string { return slices.Sorted(maps.Keys(things)) }
+
+// tarpit answers everything but one path.
+type tarpit struct {
+	Identity
+	path string
+}
+
+func (p *tarpit) ReadEach(ctx context.Context, reqs []cred.Request, each func(int, cred.Result)) {
+	if reqs[0].Path != p.path {
+		p.Identity.ReadEach(ctx, reqs, each)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	<-ctx.Done()
+	each(0, cred.Result{Err: &vault.Error{Kind: vault.ErrUnreachable, Op: "read", Path: p.path, Cause: ctx.Err()}})
+}
+
+func number64(n int64) json.Number { return json.Number(fmt.Sprint(n)) }

@@ -27,8 +27,8 @@ type entry struct {
 	// failures counts those since the last success, err is the last.
 	failures int
 	err      error
-	// hasty counts successes in a row that were due again at once.
-	hasty uint8
+	// stale counts the answers in a row that were over as they arrived.
+	stale uint8
 	// told is what was said loudly of its end.
 	told toldOf
 	// touched says that it is to be looked at again because of an event that came

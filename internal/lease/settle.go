@@ -12,8 +12,9 @@ import (
 // All of these are called with the lock held, and none puts an entry into the
 // queue.
 
-// least is the least time between two successes with one entry; it doubles while
-// each answer is due again at once, as one whose end is past.
+// least is the least time between two successes with one entry. It doubles while
+// the answers are over as they arrive: a password that the server should have
+// changed by now, a certificate that has ended.
 const (
 	least = 500 * time.Millisecond
 	most  = 16 // doublings
@@ -53,13 +54,12 @@ func (m *Manager) renewed(e *entry, l cred.Lease, now time.Time) {
 // schedule decides what comes next after a success.
 func (m *Manager) schedule(e *entry, now time.Time) {
 	e.act, e.due = e.term.next(m.rules, luck())
-	floor := min(least<<e.hasty, m.o.StaticInterval)
-	if e.due.Before(now.Add(floor)) {
-		e.due = now.Add(floor)
-		e.hasty = min(e.hasty+1, most)
-		return
+	if e.term.kind == static || e.term.end.After(e.term.from) {
+		e.stale = 0
+	} else {
+		e.stale = min(e.stale+1, most)
 	}
-	e.hasty = 0
+	e.due = later(e.due, now.Add(min(least<<e.stale, m.o.StaticInterval)))
 }
 
 // failed decides what comes next after a failure of act.
