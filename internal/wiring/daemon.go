@@ -44,6 +44,9 @@ var sections = []string{"log", "vault", "auth", "sinks", "templates", "exec", "l
 
 // BuildLasting makes the parts of a mode that stays. Its error is that of Build.
 func BuildLasting(f *config.File, o Options) (*Lasting, error) {
+	if f.AutoAuth != nil {
+		o.handover = kept(f, o)
+	}
 	p, err := Build(f, o)
 	if err != nil {
 		return nil, err

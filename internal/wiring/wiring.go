@@ -65,6 +65,8 @@ type Options struct {
 
 	// seen hears of every request with a token.
 	seen func(token cred.Redacted, err error)
+	// handover keeps the token of a run that stays for the next one.
+	handover session.Handover
 }
 
 // Parts is a configuration made ready.
@@ -153,7 +155,7 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 	if err == nil {
 		p.Session = session.New(method, client.Wrapping(wrap), session.Options{
 			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m, o.Attempts), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
-			Meter: o.Meter, Reauth: f.AutoAuth.EnableReauthOnNewCredentials, Handover: kept(f, o),
+			Meter: o.Meter, Reauth: f.AutoAuth.EnableReauthOnNewCredentials, Handover: o.handover,
 		})
 	}
 	for _, s := range f.AutoAuth.Sinks {
