@@ -46,7 +46,8 @@ type pusher struct {
 	// What only run looks at.
 	conn   net.Conn
 	packet bytes.Buffer // not delivered yet, in whole lines
-	fails  int
+	fails  int          // since the outage began, 0 for none
+	sends  int          // that succeeded since the last failure
 }
 
 func (p *pusher) gauge(key []string, v float64, l []metrics.Label) { p.put(p.write(key, v, "g", l)) }
@@ -185,13 +186,21 @@ func head(b []byte) int {
 // ill logs the first failure of an outage.
 func (p *pusher) ill(err error) {
 	p.fails++
+	p.sends = 0
 	if p.fails == 1 {
 		p.log.Warn("metrics cannot be sent", "to", p.name, "address", p.address, "error", err)
 	}
 }
 
+// enough is how many sends end an outage: that nobody receives a datagram is told
+// with the next one at the earliest.
+const enough = 3
+
 // well logs the end of an outage, and what was lost in it.
 func (p *pusher) well() {
+	if p.sends++; p.sends < enough && p.fails > 0 {
+		return
+	}
 	if lost := p.dropped.Swap(0); lost > 0 {
 		p.log.Warn("metrics were dropped because too many waited", "to", p.name, "lines", lost)
 	}

@@ -215,6 +215,25 @@ func TestNobodyListeningHoldsNothingUp(t *testing.T) {
 	}
 }
 
+// To whom nobody listens, every second datagram goes out without an error.
+func TestDatagramsThatNobodyTakesAreOneOutage(t *testing.T) {
+	var log buffer
+	p := &pusher{log: slog.New(slog.NewTextHandler(&log, nil))}
+	for range 10 {
+		p.well()
+		p.ill(errors.New("connection refused"))
+	}
+	if log.String() == "" || strings.Contains(log.String(), "again") || strings.Count(log.String(), "cannot be sent") != 1 {
+		t.Errorf("%s", &log)
+	}
+	for range enough {
+		p.well()
+	}
+	if strings.Count(log.String(), "sent again") != 1 || p.fails != 0 {
+		t.Errorf("%s", &log)
+	}
+}
+
 func TestAReloadSendsElsewhere(t *testing.T) {
 	old, next := receive(t, "udp", "127.0.0.1:0"), receive(t, "udp", "127.0.0.1:0")
 	tel, _ := build(t, Options{Config: &config.Telemetry{StatsdAddress: old.LocalAddr().String(), DisableHostname: true}})

@@ -273,8 +273,8 @@ func (t *Telemetry) takeLabels(k *known, labels []meter.Label) ([]metrics.Label,
 // mistake logs what only a developer can mend, once for each name.
 func (t *Telemetry) mistake(name, text string) {
 	t.mu.Lock()
-	told := t.told[name+text]
-	if len(t.told) < maxVariants {
+	told := t.told[name+text] || len(t.told) >= maxVariants
+	if !told {
 		t.told[name+text] = true
 	}
 	t.mu.Unlock()
