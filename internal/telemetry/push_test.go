@@ -203,7 +203,7 @@ func TestNobodyListeningHoldsNothingUp(t *testing.T) {
 		tel.Count("auth.failure", 1)
 	}
 	for strings.Count(log.String(), "metrics cannot be sent") < 2 {
-		time.Sleep(time.Millisecond)
+		<-log.wrote
 	}
 	began := time.Now()
 	stop()
@@ -277,7 +277,7 @@ func TestADialThatIsEndedEnds(t *testing.T) {
 // protocol gives it.
 func FuzzLines(f *testing.F) {
 	f.Add("vault", "vm", "file", "a:b", 1.5)
-	f.Add("x\ny:1|c", "#", "|@", ",\x00", -0.0)
+	f.Add("x\ny:1|c", "#", "|@", ",\x00", -0.5)
 	f.Fuzz(func(t *testing.T, prefix, host, label, tag string, v float64) {
 		key := []string{prefix, host, "agent", "sink"}
 		labels := []metrics.Label{{Name: "sink", Value: label}}

@@ -41,11 +41,17 @@ var _ meter.Meter = (*Telemetry)(nil)
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
+	// wrote has something after a write; nil: nobody waits.
+	wrote chan struct{}
 }
 
 func (b *buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	select {
+	case b.wrote <- struct{}{}:
+	default:
+	}
 	return b.b.Write(p)
 }
 
@@ -58,7 +64,7 @@ func (b *buffer) String() string {
 // build makes a Telemetry and the log it writes.
 func build(t *testing.T, o Options) (*Telemetry, *buffer) {
 	t.Helper()
-	log := &buffer{}
+	log := &buffer{wrote: make(chan struct{}, 1)}
 	o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	tel, err := New(o)
 	if err != nil {
