@@ -50,6 +50,10 @@ type Job struct {
 	// StatusSocket is the path of a unix socket for health and status, "" for
 	// none.
 	StatusSocket string
+	Metrics      telemetry.Options
+	// Adopt puts in force what is not of this package, such as the log's level,
+	// when a reload has been taken over; nil for nothing.
+	Adopt func() error
 }
 
 // Access is how one login sees the server. Its parts belong together: a reload

@@ -2,6 +2,8 @@ package daemonmode
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -69,7 +71,10 @@ func (d *daemon) reload() {
 	d.reloaded = reload{time.Now(), err}
 	d.mu.Unlock()
 	d.wake()
-	if err != nil {
+	switch {
+	case errors.Is(err, errInPart):
+		d.log.Error("configuration reloaded in part", "error", err)
+	case err != nil:
 		d.log.Error("configuration not reloaded, what was in force stays", "error", err)
 	}
 }
@@ -122,11 +127,30 @@ func (d *daemon) apply(next Job) error {
 		}
 	}
 	d.log.Info("configuration reloaded", "started again", strings.Join(again, " "))
-	if changed("telemetry", "pid_file") {
-		d.log.Warn("telemetry and pid_file are read at the start only: what the file says of them now is used after the next one")
+	if changed("pid_file") {
+		d.log.Warn("pid_file is read at the start only: what the file says of it now is used after the next one")
+	}
+	return d.adoptRest(next, changed("telemetry"))
+}
+
+// adoptRest puts in force what needs no part to be started again.
+func (d *daemon) adoptRest(next Job, metrics bool) error {
+	var errs []error
+	if metrics {
+		errs = append(errs, d.o.Metrics.Reload(next.Metrics))
+	}
+	if next.Adopt != nil {
+		errs = append(errs, next.Adopt())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: %w", errInPart, err)
 	}
 	return nil
 }
+
+// errInPart is the kind of the error of a reload of which something was taken
+// over.
+var errInPart = errors.New("all but this was taken over")
 
 // adopt makes a job the one in force. With another login, the token of the one
 // before is nobody's any more.

@@ -51,9 +51,13 @@ func (d *daemon) open(j Job) error {
 
 func (d *daemon) listen(l config.Listener) error {
 	s := &server{name: nameOf(l), settings: l}
+	opts := listen.Options{Name: s.name, Log: d.log}
 	var err error
-	if s.socket, s.reload, err = listen.Open(l, listen.Options{Log: d.log}); err != nil {
+	if s.socket, s.reload, err = listen.Open(l, opts); err != nil {
 		return err
+	}
+	for _, w := range listen.Warnings(l, opts, s.socket.Addr()) {
+		d.log.Warn(w.String())
 	}
 	o := health.Options{Status: d.status, Metrics: d.o.Metrics, MetricsOnly: l.Role == "metrics_only"}
 	if l.EnableQuit {

@@ -96,13 +96,8 @@ func (d *staying) serve(ctx context.Context) error {
 			return err
 		}
 	}
-	// A name that cannot be had is one label less in the metrics.
-	host, _ := os.Hostname()
 	var err error
-	d.metrics, err = telemetry.New(telemetry.Options{
-		Config: s.file.Telemetry, Host: host, Cluster: s.file.ClusterName, Version: version, Log: logging.Named(s.log, "telemetry"),
-	})
-	if err != nil {
+	if d.metrics, err = telemetry.New(metricsOf(s)); err != nil {
 		return err
 	}
 	job, err := d.job(s)
@@ -162,7 +157,17 @@ func (d *staying) job(s *setup) (daemonmode.Job, error) {
 		Access:   daemonmode.Access{Session: l.Session, Identity: l.Identity, Events: l.Events},
 		Sinks:    l.Sinks, SinkKeep: l.SinkKeep, Leases: l.Leases, Templates: l.Templates, Watch: l.Watch,
 		Child: l.Child, Environ: l.Environ, Listeners: s.file.Listeners, StatusSocket: s.file.StatusSocket,
+		Metrics: metricsOf(s),
 	}, nil
+}
+
+// metricsOf is what a configuration says of the metrics. A host's name that
+// cannot be had is one label less.
+func metricsOf(s *setup) telemetry.Options {
+	host, _ := os.Hostname()
+	return telemetry.Options{
+		Config: s.file.Telemetry, Host: host, Cluster: s.file.ClusterName, Version: version, Log: logging.Named(s.log, "telemetry"),
+	}
 }
 
 // rebuild is what SIGHUP asks for. The flags and the environment are those of
@@ -177,10 +182,10 @@ func (d *staying) rebuild() (daemonmode.Job, error) {
 	if err != nil {
 		return daemonmode.Job{}, err
 	}
-	if err := s.relog(next.file); err != nil {
-		return daemonmode.Job{}, err
+	job.Adopt = func() error {
+		d.attend(next.file)
+		return s.relog(next.file)
 	}
-	d.attend(next.file)
 	return job, nil
 }
 
