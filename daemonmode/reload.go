@@ -111,6 +111,7 @@ func (d *daemon) apply(next Job) error {
 	if err := d.reopen(next, changed("listeners")); err != nil {
 		return err
 	}
+	rest := d.adoptRest(next, changed("telemetry"))
 	var again []string
 	for _, s := range slices.Backward(steps) {
 		if s.again {
@@ -130,7 +131,7 @@ func (d *daemon) apply(next Job) error {
 	if changed("pid_file") {
 		d.log.Warn("pid_file is read at the start only: what the file says of it now is used after the next one")
 	}
-	return d.adoptRest(next, changed("telemetry"))
+	return rest
 }
 
 // adoptRest puts in force what needs no part to be started again.

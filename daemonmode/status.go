@@ -150,7 +150,7 @@ func late(at, now time.Time, by time.Duration) bool { return !at.IsZero() && now
 
 // lookEvery is how often the daemon looks at itself until all is in place,
 // beside the times when a part says that something moved.
-const lookEvery = time.Second
+const lookEvery = 200 * time.Millisecond
 
 // announce says once that everything is in place.
 func (d *daemon) announce(ctx context.Context) error {
