@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -36,7 +37,7 @@ type runningKey struct{}
 
 // daemonCmds are the commands of scripts about what stays.
 var daemonCmds = map[string]func(*testscript.TestScript, bool, []string){
-	"asks": asks, "changes": changes, "daemon": startDaemon, "ends": ends, "expand": expand, "forget": forget, "freeport": freeport,
+	"asks": asks, "changes": changes, "daemon": startDaemon, "ends": ends, "expand": expand, "forget": forget, "freeport": freeport, "manager": manager,
 	"revoke": revokeToken, "role": role, "secret": secret, "sends": sends, "tells": tells, "until": until,
 }
 
@@ -65,7 +66,7 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	defer bad.Close()
 	r := &running{cmd: exec.Command("latchkey", args[1:]...), ended: make(chan struct{})}
 	r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = ts.MkAbs("."), out, bad
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "VAULT_ADDR", "VAULT_TOKEN"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "VAULT_ADDR", "VAULT_TOKEN", "NOTIFY_SOCKET", "WATCHDOG_USEC"} {
 		if v := ts.Getenv(name); v != "" {
 			r.cmd.Env = append(r.cmd.Env, name+"="+v)
 		}
@@ -195,6 +196,40 @@ func ends(ts *testscript.TestScript, neg bool, args []string) {
 
 // forget drops what the server has seen so far.
 func forget(ts *testscript.TestScript, _ bool, _ []string) { server(ts).Forget() }
+
+// manager FILE is the service manager: what it is told by those that are started
+// afterwards comes into FILE, one line for each.
+func manager(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: manager FILE")
+	}
+	// A socket's path is short; that of a script's directory may not be.
+	dir, err := os.MkdirTemp("", "sd")
+	ts.Check(err)
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unixgram"})
+	ts.Check(err)
+	file, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "s"))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 4096)
+		for {
+			n, err := conn.Read(b)
+			if err != nil {
+				return
+			}
+			_, _ = file.WriteString(strings.ReplaceAll(strings.TrimSpace(string(b[:n])), "\n", " ") + "\n")
+		}
+	}()
+	ts.Defer(func() {
+		_ = conn.Close()
+		<-done
+		_ = file.Close()
+		_ = os.RemoveAll(dir)
+	})
+}
 
 // freeport NAME sets a variable to a port that nobody listens on.
 func freeport(ts *testscript.TestScript, neg bool, args []string) {
