@@ -255,7 +255,7 @@ func (m *Manager) arrived(w *wish, c content, err error, era, epoch int) {
 	if err == nil {
 		m.relieved(epoch)
 	} else {
-		m.blame(now, err, epoch, e == nil || e.failures == 0)
+		m.blame(now, err, epoch, w.key)
 	}
 	switch {
 	case w.req.Fresh:

@@ -104,6 +104,13 @@ func (s *server) count(prefix string) (n int) {
 	return n
 }
 
+// asked is what was counted, for people.
+func (s *server) asked() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprint(s.counts)
+}
+
 func (s *server) resetCounts() { s.do(func() { clear(s.counts) }) }
 
 // login gives an identity with a token of its own.
@@ -388,3 +395,20 @@ func (p *tarpit) ReadEach(ctx context.Context, reqs []cred.Request, each func(in
 }
 
 func number64(n int64) json.Number { return json.Number(fmt.Sprint(n)) }
+
+// lateRenewal answers a renewal after half a minute, one way or another.
+type lateRenewal struct {
+	Identity
+	err error
+}
+
+func (l *lateRenewal) Renew(ctx context.Context, id string, d time.Duration) (cred.Lease, error) {
+	timer := time.NewTimer(30 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return cred.Lease{}, ctx.Err()
+	}
+	return cred.Lease{ID: id, Duration: d, Renewable: true, Issued: cred.Wall(time.Now())}, l.err
+}

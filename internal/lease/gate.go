@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"time"
 
 	"latchkey/internal/retry"
@@ -25,9 +25,9 @@ type gate struct {
 	failures int
 	until    time.Time
 	err      error
-	// suspects are how many failures in a row may have been the server's or the
-	// path's.
-	suspects int
+	// suspects are the keys of the failures since the last success that may have
+	// been the server's or their own.
+	suspects []string
 	// epoch tells failures of one wave from those of the next.
 	epoch int
 }
@@ -39,6 +39,9 @@ const (
 	knock       = 15 * time.Second
 	knockNobody = time.Minute // with a token that is known to be no good
 )
+
+// enough different failures in a row are the server's.
+const enough = 3
 
 // newGate returns an open one.
 func newGate(s retry.Schedule, most int) gate {
@@ -73,25 +76,25 @@ func (g *gate) good(epoch int) (back bool) {
 		return false
 	}
 	back = g.failures > 0
-	g.failures, g.suspects, g.until, g.err = 0, 0, time.Time{}, nil
+	g.clear()
 	g.width = min(g.width+1, g.most)
 	return back
 }
 
-// bad takes note of a failure of a request that began in epoch, and reports
-// whether the gate closed. first says that this request had not failed before.
-func (g *gate) bad(now time.Time, err error, epoch int, first bool) (closed bool) {
+// bad takes note of a failure of the request with this key, which began in epoch,
+// and reports whether the gate is closed.
+func (g *gate) bad(now time.Time, err error, epoch int, key string) (closed bool) {
 	if epoch != g.epoch {
 		// It was on its way when the gate closed.
 		return true
 	}
 	if !everybodys(err) {
-		// One path may fail for ever on its own account; three different ones
-		// in a row do not.
-		if first {
-			g.suspects++
+		// One path may fail for ever on its own account; several without a
+		// success between them do not.
+		if !slices.Contains(g.suspects, key) && len(g.suspects) < enough {
+			g.suspects = append(g.suspects, key)
 		}
-		if g.failures == 0 && g.suspects < 3 {
+		if g.failures == 0 && len(g.suspects) < enough {
 			g.width = max(g.width/2, 1)
 			return false
 		}
@@ -99,23 +102,33 @@ func (g *gate) bad(now time.Time, err error, epoch int, first bool) (closed bool
 	g.failures++
 	g.epoch++
 	g.width, g.err = 1, err
-	wait := g.schedule.Wait(g.failures)
+	wait := pause(g.schedule, g.failures, err)
 	if errors.Is(err, vault.ErrInvalidToken) {
 		wait = knockNobody
-	}
-	var ra interface{ RetryAfter() time.Duration }
-	if errors.As(err, &ra) && ra.RetryAfter() > wait {
-		wait = ra.RetryAfter() + time.Duration(rand.Float64()*g.schedule.Jitter*float64(g.schedule.Base))
 	}
 	g.until = now.Add(wait)
 	return true
 }
 
+// pause is how long to wait after so many failures, the last of which is err: as
+// the schedule says, or as long as the server wishes, and a little longer, so that
+// not all who were told the same come back together.
+func pause(s retry.Schedule, failures int, err error) time.Duration {
+	wait := s.Wait(failures)
+	var ra interface{ RetryAfter() time.Duration }
+	if errors.As(err, &ra) && ra.RetryAfter() > wait {
+		wait = ra.RetryAfter() + time.Duration(luck()*s.Jitter*float64(s.Base))
+	}
+	return wait
+}
+
 // open forgets what was: there is another token, or the clock is another.
 func (g *gate) open() {
-	g.failures, g.suspects, g.until, g.err = 0, 0, time.Time{}, nil
+	g.clear()
 	g.epoch++
 }
+
+func (g *gate) clear() { g.failures, g.suspects, g.until, g.err = 0, g.suspects[:0], time.Time{}, nil }
 
 // everybodys reports whether a failure concerns all requests alike: there is no
 // server, it is sealed or wants fewer requests, or it does not know the token. A

@@ -84,7 +84,6 @@ type task struct {
 	blind   bool
 	era     int
 	epoch   int
-	first   bool
 }
 
 // plan is what comes next.
@@ -146,7 +145,7 @@ func (m *Manager) begin(e *entry, now time.Time) task {
 	m.gate.busy++
 	return task{
 		e: e, act: e.act, id: m.id, leaseID: e.lease.ID, granted: e.granted, version: e.version, blind: e.blind,
-		era: m.era, epoch: m.gate.epoch, first: e.failures == 0,
+		era: m.era, epoch: m.gate.epoch,
 	}
 }
 
@@ -232,8 +231,11 @@ func (m *Manager) done(t task, o outcome, ended bool) {
 	switch {
 	case o.err != nil && ended:
 		return
+	case t.act == renew && e.lease.ID != t.leaseID:
+		// Somebody who could not wait has fetched another meanwhile.
+		return
 	case o.err != nil:
-		m.blame(now, o.err, t.epoch, t.first)
+		m.blame(now, o.err, t.epoch, e.key)
 		m.failed(e, t.act, o.err, now)
 		m.report(t.act, "failure")
 		return

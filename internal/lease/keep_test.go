@@ -179,7 +179,7 @@ func TestWithoutMetadataTheDataAreLookedAt(t *testing.T) {
 		s.change("old/a", "2")
 		time.Sleep(time.Minute)
 		if h.moves("kv/data/a") != 1 || h.moves("old/a") != 1 {
-			t.Errorf("changes not seen: %v", h.changes)
+			t.Errorf("changes not seen: %d", h.allMoves())
 		}
 	})
 }
@@ -256,7 +256,7 @@ func TestANewTokenFetchesWhatEndedWithTheOldOne(t *testing.T) {
 		h.Use(s.login())
 		s.do(func() { s.revoked[1] = true })
 		time.Sleep(time.Minute)
-		if got := fmt.Sprint(s.counts); got != "map[read auth/token/create:1 read db/creds/a:1]" {
+		if got := s.asked(); got != "map[read auth/token/create:1 read db/creds/a:1]" {
 			t.Errorf("requests after a new token: %s", got)
 		}
 		if !s.alive(h.get(t, "db/creds/a").Lease.ID) || h.moves("db/creds/a") != 1 {
@@ -323,7 +323,7 @@ func TestAnOutageKeepsTheLastAnswersAndSaysSo(t *testing.T) {
 					t.Errorf("nobody told at the end:\n%s", h.log)
 				}
 				s.do(func() { s.down = nil })
-				time.Sleep(knock + time.Second)
+				time.Sleep(2*knock + time.Second)
 				if got := h.get(t, "db/creds/a"); !s.alive(got.Lease.ID) || h.moves("db/creds/a") != 1 {
 					t.Errorf("not replaced after the outage\n%s", h.log)
 				}
@@ -441,6 +441,50 @@ func TestASlowPathDoesNotKeepTheOthersFromBeingCurrent(t *testing.T) {
 	})
 }
 
+func TestAPathWithALimitOfItsOwnDoesNotKeepTheOthersFromBeingCurrent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.set("kv/limited", thing{value: "1"})
+		s.set("db/creds/a", thing{ttl: 10 * time.Second, max: 24 * time.Hour})
+		h := run(t, s, Options{StaticInterval: time.Minute})
+		h.get(t, "kv/limited")
+		h.get(t, "db/creds/a")
+		s.do(func() { s.failing["kv/limited"] = refusal(vault.ErrRateLimited, 429) })
+		s.resetCounts()
+		for range 600 {
+			time.Sleep(time.Second)
+			if got := h.get(t, "db/creds/a"); !s.alive(got.Lease.ID) {
+				t.Fatalf("dead\n%s", h.log)
+			}
+		}
+		if n := s.count("read kv/limited"); n > 60 {
+			t.Errorf("%d tries in ten minutes", n)
+		}
+	})
+}
+
+func TestARenewalThatComesTooLateDoesNotSpoilWhatCameMeanwhile(t *testing.T) {
+	for _, err := range []error{nil, errNoLease} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer()
+			s.set("db/creds/a", thing{ttl: 10 * time.Second, max: 24 * time.Hour})
+			h := run(t, s, Options{})
+			first := h.get(t, "db/creds/a").Lease.ID
+			h.Use(&lateRenewal{Identity: h.id, err: err})
+			time.Sleep(time.Second)
+			s.set("db/creds/a", thing{ttl: time.Hour, max: 24 * time.Hour})
+			second := h.get(t, "db/creds/a").Lease.ID
+			time.Sleep(15 * time.Second)
+			third := h.get(t, "db/creds/a").Lease
+			time.Sleep(20 * time.Second)
+			got := h.get(t, "db/creds/a").Lease
+			if first == second || second == third.ID || got.ID != third.ID || got.Duration != time.Hour || s.count("read") != 3 {
+				t.Errorf("%s, %s, then %+v became %+v after %d reads", first, second, third, got, s.count("read"))
+			}
+		})
+	}
+}
+
 func TestWhatARotationBrings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
@@ -484,13 +528,13 @@ func TestWhatNobodyUsesIsDroppedWithoutARequest(t *testing.T) {
 		h.Retain(map[string]bool{cred.Request{Path: "db/creds/b"}.Key(): true})
 		time.Sleep(39 * time.Minute)
 		if s.count("") > 1 || s.count("renew db/creds/a") > 0 || len(h.Entries()) != 1 {
-			t.Errorf("%v, held %v", s.counts, h.Entries())
+			t.Errorf("%s, held %v", s.asked(), h.Entries())
 		}
 		h.Retain(nil)
 		s.resetCounts()
 		time.Sleep(100 * time.Hour)
 		if s.count("") != 0 || len(h.Entries()) != 0 {
-			t.Errorf("%v, held %v", s.counts, h.Entries())
+			t.Errorf("%s, held %v", s.asked(), h.Entries())
 		}
 	})
 }
@@ -527,7 +571,7 @@ func TestAnEventHasItsSecretLookedAtNow(t *testing.T) {
 		h.Touch("kv/data/a")
 		synctest.Wait()
 		if h.moves("kv/a") != 1 {
-			t.Errorf("not seen at once: %v", s.counts)
+			t.Errorf("not seen at once: %s", s.asked())
 		}
 		// A thousand events in ten seconds are ten looks at most.
 		s.resetCounts()
@@ -624,7 +668,7 @@ func TestAClockSetBackRenewsWhatCanBeRenewed(t *testing.T) {
 		h.rewind(time.Now(), 10*time.Minute)
 		h.nudge()
 		time.Sleep(time.Minute)
-		if got := fmt.Sprint(s.counts); got != "map[renew db/creds/a:1]" {
+		if got := s.asked(); got != "map[renew db/creds/a:1]" {
 			t.Errorf("requests: %s", got)
 		}
 		for p, moved := range map[string]time.Duration{"aws/creds/a": -10 * time.Minute, "kv/a": -10 * time.Minute} {

@@ -100,9 +100,9 @@ func TestTheGate(t *testing.T) {
 	} {
 		g := newGate(schedule, 64)
 		now := noon
-		for _, err := range c.fails {
+		for i, err := range c.fails {
 			now = later(now, g.until)
-			g.bad(now, err, g.epoch, true)
+			g.bad(now, err, g.epoch, itoa(int64(i)))
 		}
 		if got := max(g.until.Sub(now), 0); g.failures > 0 != (c.closed > 0) || got < c.closed || got > c.closed {
 			t.Errorf("%s: closed for %v, want %v", c.name, got, c.closed)
@@ -132,8 +132,8 @@ func TestTheGate(t *testing.T) {
 func TestOneFailureOfAWaveClosesTheGateOnce(t *testing.T) {
 	g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64)
 	epoch := g.epoch
-	for range 64 {
-		g.bad(noon, errSealed, epoch, true)
+	for i := range 64 {
+		g.bad(noon, errSealed, epoch, itoa(int64(i)))
 	}
 	if g.failures != 1 {
 		t.Errorf("%d failures of requests that were under way together", g.failures)
@@ -142,8 +142,8 @@ func TestOneFailureOfAWaveClosesTheGateOnce(t *testing.T) {
 
 func TestOnePathThatFailsForEverClosesNothing(t *testing.T) {
 	g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64)
-	for n := range 100 {
-		g.bad(noon, errBroken, g.epoch, n == 0)
+	for range 100 {
+		g.bad(noon, errBroken, g.epoch, "db/creds/a")
 	}
 	if g.failures != 0 || g.room(noon) < 1 {
 		t.Error("the others wait for it")

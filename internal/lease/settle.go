@@ -1,7 +1,9 @@
 package lease
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -64,19 +66,20 @@ func (m *Manager) schedule(e *entry, now time.Time) {
 
 // failed decides what comes next after a failure of act.
 func (m *Manager) failed(e *entry, act action, err error, now time.Time) {
-	e.failures++
-	if e.failures == 1 {
-		m.o.Log.Warn("not kept current yet", "request", e.req.String(), "action", act.String(), "error", err)
-	} else {
-		m.o.Log.Debug("not kept current yet", "request", e.req.String(), "action", act.String(), "error", err, "failures", e.failures)
+	level := slog.LevelDebug
+	if !everybodys(err) && (e.err == nil || everybodys(e.err)) {
+		level = slog.LevelWarn // once, and the gate speaks for everybody
 	}
+	e.failures++
 	e.err = err
+	m.o.Log.Log(context.Background(), level, "not kept current yet",
+		"request", e.req.String(), "action", act.String(), "error", err, "failures", e.failures)
 	defer m.remark(e, now)
 	switch {
 	case everybodys(err):
-		// The gate says when. What waits longer goes first then, so that a path
-		// with a limit of its own does not keep the others from asking.
-		e.due = now
+		// The gate says when anybody may ask, and this that another goes first:
+		// a path with a limit of its own is not to be tried all the time.
+		e.due = e.term.again(m.rules, now, m.gate.schedule.Wait(e.failures))
 		return
 	case act == look && notFound(err):
 		m.gone(e, now)
@@ -91,12 +94,7 @@ func (m *Manager) failed(e *entry, act action, err error, now time.Time) {
 		e.due = later(e.due, now.Add(least))
 		return
 	}
-	wait := m.o.Backoff.Wait(e.failures)
-	var ra interface{ RetryAfter() time.Duration }
-	if errors.As(err, &ra) {
-		wait = max(wait, ra.RetryAfter())
-	}
-	e.due = e.term.again(m.rules, now, wait)
+	e.due = e.term.again(m.rules, now, pause(m.o.Backoff, e.failures, err))
 	if e.term.kind == static && !vault.Temporary(err) {
 		e.due = now.Add(share(e.term.every(m.rules), 0.85+0.1*luck()))
 	}
@@ -132,7 +130,7 @@ func (m *Manager) gone(e *entry, now time.Time) {
 
 // recovered takes in that an attempt went well.
 func (m *Manager) recovered(e *entry) {
-	if e.failures > 0 {
+	if e.err != nil && !everybodys(e.err) {
 		m.o.Log.Info("kept current again", "request", e.req.String(), "failures", e.failures)
 	}
 	e.failures, e.err = 0, nil
@@ -140,13 +138,13 @@ func (m *Manager) recovered(e *entry) {
 
 // blame tells the gate of a failure. One that the server answered on its merits
 // says that the server is well.
-func (m *Manager) blame(now time.Time, err error, epoch int, first bool) {
+func (m *Manager) blame(now time.Time, err error, epoch int, key string) {
 	if !vault.Temporary(err) && !errors.Is(err, vault.ErrInvalidToken) {
 		m.relieved(epoch)
 		return
 	}
 	before := m.gate.failures
-	if m.gate.bad(now, err, epoch, first) && before == 0 && m.gate.failures > 0 {
+	if m.gate.bad(now, err, epoch, key) && before == 0 && m.gate.failures > 0 {
 		m.o.Log.Warn("the server is in trouble: the last good answers are kept, and one request at a time looks whether it is back",
 			"error", err, "next", m.gate.until)
 	}

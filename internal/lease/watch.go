@@ -20,7 +20,7 @@ func (m *Manager) watch(now time.Time) {
 	m.watched = now
 	var near []*entry
 	for _, e := range m.queue {
-		if e.due.After(now) || !e.has {
+		if !e.has || e.failures == 0 && e.due.After(now) {
 			continue
 		}
 		switch late := e.term.late(); {

@@ -8,8 +8,10 @@ import (
 	"latchkey/internal/cred"
 )
 
-// RenewLease extends a lease by about increment (0 leaves it to the server) and
-// returns it as it is from now on.
+// RenewLease asks for a lease to go on for increment from now (0 leaves that to
+// the server) and returns it as it is from now on, which may be shorter. A lease
+// that is over, revoked or unknown is ErrBadRequest with the words "lease not
+// found", one that cannot be renewed the same with "lease is not renewable".
 func (c *Client) RenewLease(ctx context.Context, id string, increment time.Duration) (cred.Lease, error) {
 	s, err := c.Wrapping(0).secret(ctx, request{
 		op: "renew lease", method: http.MethodPut, path: "sys/leases/renew",
@@ -21,7 +23,8 @@ func (c *Client) RenewLease(ctx context.Context, id string, increment time.Durat
 	return s.Lease, nil
 }
 
-// RevokeLease ends a lease.
+// RevokeLease ends a lease. An unknown one is no error; the policy that every
+// token has does not allow it.
 func (c *Client) RevokeLease(ctx context.Context, id string) error {
 	_, err := c.Wrapping(0).secret(ctx, request{
 		op: "revoke lease", method: http.MethodPut, path: "sys/leases/revoke", body: map[string]any{"lease_id": id},
