@@ -98,7 +98,7 @@ func (w *Watch) command(ctx context.Context, c *command, users []*watched) {
 		o.Command, st.commandErr = name, nil
 		if err != nil {
 			st.commandErr = st.t.fail(ErrCommand, err)
-			o.Err = st.commandErr
+			o.Err, st.errAt = st.commandErr, at
 			if !c.asks(st) {
 				c.asked = append(c.asked, st)
 			}

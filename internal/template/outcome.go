@@ -28,7 +28,7 @@ func (w *Watch) succeeds(st *watched, j *job, at time.Time) {
 // is held. What it wrote before it failed its command will be told of.
 func (w *Watch) fails(st *watched, j *job, at time.Time) {
 	st.failures++
-	st.err = j.err
+	st.err, st.errAt = j.err, at
 	st.owed = st.owed || j.result.Changed
 	st.retryAt = at.Add(w.wait(st.failures, retryAfter(j.err)))
 	if !st.t.spec.ErrorFatal {
@@ -99,8 +99,9 @@ type Status struct {
 	NextAt time.Time
 	// Failures is how often in a row it failed.
 	Failures int
-	// Err is why, or why its command failed; nil when all is well.
-	Err error
+	// Err is why, or why its command failed, and ErrAt when; nil when all is well.
+	Err   error
+	ErrAt time.Time
 }
 
 // Status returns how each template stands, in their order. It is safe at any time.
@@ -119,6 +120,9 @@ func (w *Watch) Status() []Status {
 		}
 		if s.Err == nil {
 			s.Err = st.commandErr
+		}
+		if s.Err != nil {
+			s.ErrAt = st.errAt
 		}
 		out = append(out, s)
 	}

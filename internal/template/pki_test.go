@@ -25,6 +25,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
 	pem  string
+	life time.Duration
 }
 
 func newAuthority(t testing.TB) *authority {
@@ -44,14 +45,14 @@ func newAuthority(t testing.TB) *authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &authority{t, key, cert, block("CERTIFICATE", der)}
+	return &authority{t, key, cert, block("CERTIFICATE", der), 100 * time.Hour}
 }
 
 func block(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-// issue answers as pki/issue does, for a hundred hours from now.
+// issue answers as pki/issue does, for its life from now.
 func (a *authority) issue(cn string) *cred.Secret {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -60,7 +61,7 @@ func (a *authority) issue(cn string) *cred.Secret {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: cn}, DNSNames: []string{cn},
-		NotBefore: time.Now(), NotAfter: time.Now().Add(100 * time.Hour),
+		NotBefore: time.Now(), NotAfter: time.Now().Add(a.life),
 	}, a.cert, &key.PublicKey, a.key)
 	if err != nil {
 		a.t.Fatal(err)

@@ -36,7 +36,8 @@ type fakeSource struct {
 	// hook runs inside a fetch, without the lock.
 	hook func(ctx context.Context, r Request) error
 	// issue answers requests with Fresh.
-	issue func(r Request) *cred.Secret
+	issue  func(r Request) *cred.Secret
+	issued []time.Time
 }
 
 func newSource() *fakeSource {
@@ -137,6 +138,25 @@ func (f *fakeSource) loses(path string, err error) {
 	maps.DeleteFunc(f.held, func(key string, _ *cred.Secret) bool { return f.names[key] == path })
 }
 
+func (f *fakeSource) requests() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.total
+}
+
+// tells is how often Retain was called, told with what last.
+func (f *fakeSource) tells() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.retained)
+}
+
+func (f *fakeSource) told() map[string]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.retained[len(f.retained)-1]
+}
+
 func (f *fakeSource) count(path string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -188,6 +208,18 @@ func watch(t *testing.T, src *fakeSource, o Options, wo WatchOptions, specs ...S
 	})
 	synctest.Wait()
 	return w
+}
+
+// told returns the reports so far, and when each came.
+func (w *watching) told() ([]Report, []time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.reports), slices.Clone(w.at)
+}
+
+func (w *watching) last() Report {
+	reports, _ := w.told()
+	return reports[len(reports)-1]
 }
 
 // outcomes returns how often a template with this file was reported, and with
@@ -251,9 +283,9 @@ func TestAChangedSecretIsInTheFileAtOnceAndInNoOther(t *testing.T) {
 		if a, b := len(w.outcomes("a")), len(w.outcomes("b")); a != 2 || b != 1 {
 			t.Errorf("rendered %d and %d times", a, b)
 		}
-		before := src.total
-		after(24 * time.Hour)
-		if src.total != before || len(w.outcomes("a")) != 2 {
+		before := src.requests()
+		after(6 * time.Hour)
+		if src.requests() != before || len(w.outcomes("a")) != 2 {
 			t.Error("something was asked or rendered while nothing changed")
 		}
 	})
@@ -423,7 +455,7 @@ func TestAnAnswerThatDoesNotComeHoldsUpNoOtherTemplate(t *testing.T) {
 				t.Errorf("%s was not written again", file)
 			}
 		}
-		if s := w.status("slow"); !s.RenderedAt.IsZero() || w.reports[len(w.reports)-1].Complete {
+		if s := w.status("slow"); !s.RenderedAt.IsZero() || w.last().Complete {
 			t.Error("what hangs counts as rendered")
 		}
 		start := time.Now()
@@ -472,7 +504,8 @@ func TestWaitHoldsChangesBackUntilItIsQuiet(t *testing.T) {
 		}
 		outs := w.outcomes("a")
 		var when []time.Duration
-		for _, at := range w.at[len(w.at)-(len(outs)-2):] {
+		_, times := w.told()
+		for _, at := range times[len(times)-(len(outs)-2):] {
 			when = append(when, at.Sub(start))
 		}
 		if want := []time.Duration{12 * time.Second, 24 * time.Second}; !slices.Equal(when, want) {
@@ -551,6 +584,18 @@ func (p *program1) Run(ctx context.Context, c Command) error {
 	return err
 }
 
+// all returns what ran, and when.
+func (p *program1) all() (ran []string, at []time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.ran), slices.Clone(p.at)
+}
+
+func (p *program1) n() int {
+	ran, _ := p.all()
+	return len(ran)
+}
+
 func (p *program1) count(what string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -562,6 +607,8 @@ func (p *program1) count(what string) int {
 	}
 	return n
 }
+
+func first[A, B any](a A, _ B) A { return a }
 
 func withCommand(sp Spec, argv ...string) Spec {
 	sp.Exec = &Exec{Command: argv}
@@ -580,17 +627,17 @@ func TestACommandRunsOnceForTheTemplatesOfARound(t *testing.T) {
 		specs = append(specs, withCommand(spec(dir, "b", of("kv/b")), "reload", "now"), withCommand(spec(dir, "c", of("kv/b")), "other"))
 		w := watch(t, src, Options{Runner: run}, WatchOptions{}, specs...)
 		if run.count("reload now") != 1 || run.count("other") != 1 {
-			t.Errorf("ran %v", run.ran)
+			t.Errorf("ran %v", first(run.all()))
 		}
 		src.set("kv/a", "2")
 		after(time.Minute)
 		if run.count("reload now") != 2 || run.count("other") != 1 {
-			t.Errorf("ran %v", run.ran)
+			t.Errorf("ran %v", first(run.all()))
 		}
 		src.set("kv/a", "2") // the bytes do not differ
 		after(time.Minute)
-		if len(run.ran) != 3 {
-			t.Errorf("ran %v", run.ran)
+		if run.n() != 3 {
+			t.Errorf("ran %v", first(run.all()))
 		}
 		if outs := w.outcomes("a0"); len(outs) != 5 || outs[1].Command != "reload" || outs[4].Changed {
 			t.Errorf("%+v", outs)
@@ -610,16 +657,16 @@ func TestACommandDoesNotWaitForEverForAnotherTemplateOfItsRound(t *testing.T) {
 			return nil
 		}
 		watch(t, src, Options{Runner: run}, WatchOptions{}, withCommand(spec(dir, "a", of("kv/a")), "x"), withCommand(spec(dir, "slow", of("kv/slow")), "x"))
-		if len(run.ran) != 0 {
+		if run.n() != 0 {
 			t.Error("ran at once")
 		}
 		after(patience)
-		if len(run.ran) != 1 {
-			t.Errorf("ran %d times", len(run.ran))
+		if run.n() != 1 {
+			t.Errorf("ran %d times", run.n())
 		}
 		after(time.Hour)
-		if len(run.ran) != 2 {
-			t.Errorf("ran %d times", len(run.ran))
+		if run.n() != 2 {
+			t.Errorf("ran %d times", run.n())
 		}
 	})
 }
@@ -637,7 +684,8 @@ func TestACommandThatFailsIsTriedAgainAndNothingIsWritten(t *testing.T) {
 		}
 		after(16 * time.Second)
 		var at []time.Duration
-		for _, a := range run.at {
+		_, all := run.all()
+		for _, a := range all {
 			at = append(at, a.Sub(start)/time.Second)
 		}
 		if !slices.Equal(at, []time.Duration{0, 1, 3, 7, 15}) {
@@ -650,8 +698,8 @@ func TestACommandThatFailsIsTriedAgainAndNothingIsWritten(t *testing.T) {
 		run.err = nil
 		run.mu.Unlock()
 		after(time.Hour)
-		if s := w.status("a"); s.Err != nil || s.Next != "" || len(run.ran) != 6 {
-			t.Errorf("status %+v, ran %d times", s, len(run.ran))
+		if s := w.status("a"); s.Err != nil || s.Next != "" || run.n() != 6 {
+			t.Errorf("status %+v, ran %d times", s, run.n())
 		}
 		again, err := os.Stat(sp.Destination)
 		if err != nil || !os.SameFile(written, again) || src.count("kv/a") != 1 {
@@ -680,7 +728,7 @@ func TestACommandThatHangsHoldsUpNothing(t *testing.T) {
 			}
 		}
 		if run.count("hang") != 1 || run.count("quick") != 4 {
-			t.Errorf("ran %v", run.ran)
+			t.Errorf("ran %v", first(run.all()))
 		}
 	})
 }
@@ -702,7 +750,7 @@ func TestAFileThatChangesWhileItsCommandRunsHasItRunAgain(t *testing.T) {
 		}
 		after(time.Hour)
 		if len(saw) != 2 || saw[1] != "n4" {
-			t.Errorf("ran %d times, saw %v", len(run.ran), saw)
+			t.Errorf("ran %d times, saw %v", run.n(), saw)
 		}
 	})
 }
@@ -720,11 +768,12 @@ func TestSplaySpreadsCommands(t *testing.T) {
 		watch(t, src, Options{Runner: run}, WatchOptions{}, specs...)
 		after(time.Minute)
 		times := map[time.Duration]bool{}
-		for _, at := range run.at {
+		_, all := run.all()
+		for _, at := range all {
 			times[at.Sub(start)] = true
 		}
-		if len(run.ran) != 10 || len(times) < 5 {
-			t.Errorf("ran %d times, at %d moments", len(run.ran), len(times))
+		if run.n() != 10 || len(times) < 5 {
+			t.Errorf("ran %d times, at %d moments", run.n(), len(times))
 		}
 	})
 }
@@ -807,8 +856,8 @@ func TestADestinationThatDisappearsIsWrittenAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			after(5 * time.Second)
-			if !exists(path) || len(run.ran) != i+2 {
-				t.Errorf("%s is there: %v; %d commands", path, exists(path), len(run.ran))
+			if !exists(path) || run.n() != i+2 {
+				t.Errorf("%s is there: %v; %d commands", path, exists(path), run.n())
 			}
 		}
 		if src.count("kv/a") != 1 || len(w.outcomes("b")) != 1 {
@@ -854,19 +903,19 @@ func TestVariablesAndCompleteness(t *testing.T) {
 		lenient := spec(dir, "lenient", of("kv/none"))
 		lenient.ErrorFatal = false
 		w := watch(t, src, Options{}, WatchOptions{}, a, b, lenient, spec(dir, "c", of("kv/a")))
-		if vars := w.Variables(); len(vars) != 1 || vars["A"].Reveal() != "1" || w.reports[len(w.reports)-1].Complete {
-			t.Errorf("variables %v, %+v", len(vars), w.reports)
+		if vars := w.Variables(); len(vars) != 1 || vars["A"].Reveal() != "1" || w.last().Complete {
+			t.Errorf("variables %v, %+v", len(vars), first(w.told()))
 		}
 		src.set("kv/b", "2")
 		after(time.Second)
-		if vars := w.Variables(); vars["B"].Reveal() != "2" || !w.reports[len(w.reports)-1].Complete {
-			t.Errorf("variables %v, %+v", vars["B"].Reveal(), w.reports)
+		if vars := w.Variables(); vars["B"].Reveal() != "2" || !w.last().Complete {
+			t.Errorf("variables %v, %+v", vars["B"].Reveal(), first(w.told()))
 		}
 		src.loses("kv/b", errDenied)
 		src.set("kv/a", "3")
 		w.Changed(Request{Path: "kv/b"}.Key())
 		after(time.Minute)
-		if vars := w.Variables(); vars["A"].Reveal() != "3" || vars["B"].Reveal() != "2" || !w.reports[len(w.reports)-1].Complete {
+		if vars := w.Variables(); vars["A"].Reveal() != "3" || vars["B"].Reveal() != "2" || !w.last().Complete {
 			t.Error("a failure took a value away")
 		}
 		outs := w.outcomes("A")
@@ -888,8 +937,8 @@ func TestAWatchWithoutTemplatesIsComplete(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := watch(t, newSource(), Options{}, WatchOptions{})
 		after(time.Hour)
-		if len(w.reports) != 1 || !w.reports[0].Complete {
-			t.Errorf("%+v", w.reports)
+		if len(first(w.told())) != 1 || !w.last().Complete {
+			t.Errorf("%+v", first(w.told()))
 		}
 	})
 }
@@ -909,7 +958,7 @@ func TestOnlyAnswersInUseAreRetained(t *testing.T) {
 			}
 			return m
 		}
-		last := func() map[string]bool { return src.retained[len(src.retained)-1] }
+		last := func() map[string]bool { return src.told() }
 		if want := keys("kv/which", "kv/a"); !maps.Equal(last(), want) {
 			t.Errorf("retained %v, want %v", last(), want)
 		}
@@ -924,10 +973,10 @@ func TestOnlyAnswersInUseAreRetained(t *testing.T) {
 		if want := keys("kv/which", "kv/b", "kv/none"); !maps.Equal(last(), want) {
 			t.Errorf("retained %v, want %v", last(), want)
 		}
-		n := len(src.retained)
+		n := src.tells()
 		w.Changed(Request{Path: "kv/none"}.Key())
 		after(time.Hour)
-		if len(src.retained) != n || src.count("kv/b") != 1 {
+		if src.tells() != n || src.count("kv/b") != 1 {
 			t.Error("told again although nothing changed")
 		}
 	})
@@ -985,11 +1034,11 @@ func TestNothingAWatchSaysHoldsASecret(t *testing.T) {
 			spec(dir, "bad too", `{{ with secret "kv/a" }}{{ .Data.data.v | sprig_fail }}{{ end }}`),
 			spec(dir, "bad path", `{{ with secret "kv/a" }}{{ secret "kv/b" .Data.data.v }}{{ end }}`))
 		after(time.Hour)
-		all := log.text() + fmt.Sprintf("%v %+v %#v", w.Status(), w.Status(), w.reports)
+		all := log.text() + fmt.Sprintf("%v %+v %#v", w.Status(), w.Status(), first(w.told()))
 		for _, s := range w.Status() {
 			all += fmt.Sprint(s.Err)
 		}
-		for _, rep := range w.reports {
+		for _, rep := range first(w.told()) {
 			for _, o := range rep.Templates {
 				all += fmt.Sprintf("%v %+v", o, o)
 			}
@@ -1113,12 +1162,12 @@ func day(t *testing.T, rnd *rand.Rand, length time.Duration, events int) {
 			t.Errorf("%s: %+v", file, s)
 		}
 	}
-	if limit := secrets + events*10; src.total > limit {
-		t.Errorf("%d requests for %d events", src.total, events)
+	if limit := secrets + events*10; src.requests() > limit {
+		t.Errorf("%d requests for %d events", src.requests(), events)
 	}
-	before, ran := src.total, len(run.ran)
+	before, ran := src.requests(), run.n()
 	after(length / 8)
-	if src.total != before || len(run.ran) != ran {
+	if src.requests() != before || run.n() != ran {
 		t.Error("something was asked or run while nothing changed")
 	}
 }

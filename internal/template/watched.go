@@ -46,6 +46,7 @@ type watched struct {
 	failures, again int
 	err             error
 	commandErr      error
+	errAt           time.Time
 
 	// What it is due for. changeAt is put off while changes come, the first of
 	// which came at changeSince; spentAt is when a certificate is replaced, and
