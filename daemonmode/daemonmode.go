@@ -86,11 +86,13 @@ type Options struct {
 	Dump interface{ Write([]byte) (int, error) }
 }
 
-// How long the parts have for their end. The supervised child has its own
-// stop timeout before that.
+// How long the parts have for their end, two seconds in all. The supervised child
+// has its own stop timeout beside that. A template's command that is asked to end
+// has a second.
 const (
-	parting      = time.Second
-	revokeBudget = 500 * time.Millisecond
+	partingOfSignals = 200 * time.Millisecond
+	parting          = 1300 * time.Millisecond
+	revokeBudget     = 400 * time.Millisecond
 )
 
 // errQuit ends the round when somebody asked for it.
@@ -150,7 +152,13 @@ func Run(ctx context.Context, j Job, o Options) error {
 		d.log.Info("stopping", "cause", first.name+" ended")
 		err = first.err
 	}
-	return errors.Join(err, d.goodbye(ctx))
+	left := d.goodbye(ctx)
+	if err == nil && left != nil {
+		// It ended because it was asked to; what was left undone is told.
+		d.log.Error("not everything ended well", "error", left)
+		return nil
+	}
+	return errors.Join(err, left)
 }
 
 func newDaemon(ctx context.Context, j Job, o Options) *daemon {
@@ -166,7 +174,7 @@ func newDaemon(ctx context.Context, j Job, o Options) *daemon {
 // token, if it is to be revoked.
 func (d *daemon) goodbye(ctx context.Context) error {
 	d.o.Notify.Stopping()
-	d.g.stopWithin("signals", parting)
+	d.g.stopWithin("signals", partingOfSignals)
 	d.g.stop("child")
 	err := d.g.stopAll(parting)
 	d.mu.Lock()
