@@ -31,11 +31,11 @@ type fake struct {
 	err        error
 }
 
-func (f *fake) pid() int                { return 1000 + f.number }
-func (f *fake) overCh() <-chan struct{} { return f.over }
-func (f *fake) doneCh() <-chan struct{} { return f.done }
-func (f *fake) stopCh() <-chan struct{} { return nil }
-func (f *fake) result() error           { return f.err }
+func (f *fake) pid() int                 { return 1000 + f.number }
+func (f *fake) overCh() <-chan struct{}  { return f.over }
+func (f *fake) doneCh() <-chan struct{}  { return f.done }
+func (f *fake) stopCh() <-chan os.Signal { return nil }
+func (f *fake) result() error            { return f.err }
 
 func (f *fake) note(what string) {
 	f.mu.Lock()
@@ -43,7 +43,7 @@ func (f *fake) note(what string) {
 	f.got = append(f.got, what)
 }
 
-// exit ends it.
+// exit ends it; what it left stays for a while.
 func (f *fake) exit(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,7 +69,6 @@ func (f *fake) ask(sig os.Signal) {
 
 func (f *fake) kill() {
 	f.note("killed")
-	f.lingers = 0
 	f.exit(&ExitError{Program: "fake", Code: -1, Signal: "SIGKILL"})
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,10 +88,10 @@ type stage struct {
 	cancel context.CancelCauseFunc
 	ended  chan error
 	counts counts
+
+	mu sync.Mutex
 	// dress changes a fake before it starts; its error keeps it from starting.
 	dress func(*fake) error
-
-	mu    sync.Mutex
 	fakes []*fake
 	tries []time.Time
 }
@@ -101,6 +100,12 @@ type counts struct {
 	meter.Meter
 	mu sync.Mutex
 	of map[string]int
+}
+
+func (c *counts) get(name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.of[name]
 }
 
 func (c *counts) Count(name string, n int, _ ...meter.Label) {
@@ -150,6 +155,37 @@ func (s *stage) launch(env []string) (job, error) {
 	}
 	s.fakes = append(s.fakes, f)
 	return f, nil
+}
+
+// dressed sets dress.
+func (s *stage) dressed(dress func(*fake) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dress = dress
+}
+
+// all are the programs that were started.
+func (s *stage) all() []*fake {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.fakes)
+}
+
+func (s *stage) starts() int { return len(s.all()) }
+
+// attempts counts also what could not be started.
+func (s *stage) attempts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tries)
+}
+
+// lastGap is the time between the last two attempts.
+func (s *stage) lastGap() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.tries)
+	return s.tries[n-1].Sub(s.tries[n-2])
 }
 
 // after lets the time go by and settles.

@@ -9,8 +9,8 @@ type job interface {
 	// output has arrived too.
 	overCh() <-chan struct{}
 	doneCh() <-chan struct{}
-	// stopCh has something when job control stopped the program.
-	stopCh() <-chan struct{}
+	// stopCh has the signal by which job control stopped the program.
+	stopCh() <-chan os.Signal
 	// signal signals the group while the program itself runs.
 	signal(os.Signal) error
 	// ask asks the group to end, once; kill ends it.
@@ -23,10 +23,10 @@ type job interface {
 	result() error
 }
 
-func (p *process) pid() int                { return p.cmd.Process.Pid }
-func (p *process) overCh() <-chan struct{} { return p.over }
-func (p *process) doneCh() <-chan struct{} { return p.done }
-func (p *process) stopCh() <-chan struct{} { return p.stops }
+func (p *process) pid() int                 { return p.cmd.Process.Pid }
+func (p *process) overCh() <-chan struct{}  { return p.over }
+func (p *process) doneCh() <-chan struct{}  { return p.done }
+func (p *process) stopCh() <-chan os.Signal { return p.stops }
 
 func (p *process) signal(sig os.Signal) error {
 	p.mu.Lock()
@@ -67,9 +67,9 @@ func (p *process) itselfEnded() {
 }
 
 // stopped is called by wait when job control stopped the program.
-func (p *process) stopped() {
+func (p *process) stopped(by os.Signal) {
 	select {
-	case p.stops <- struct{}{}:
+	case p.stops <- by:
 	default:
 	}
 }

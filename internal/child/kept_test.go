@@ -394,7 +394,7 @@ func TestWaitingWithoutALook(t *testing.T) {
 		}
 		cmd.Stdout = &out
 		ownGroup(cmd)
-		p := &process{program: "sh", cmd: cmd, kept: &keeping{stop: syscall.SIGTERM}, over: make(chan struct{}), stops: make(chan struct{}, 1)}
+		p := &process{program: "sh", cmd: cmd, kept: &keeping{stop: syscall.SIGTERM}, over: make(chan struct{}), stops: make(chan os.Signal, 1)}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -44,8 +44,8 @@ type process struct {
 	// over is closed when the program itself has ended: of a supervised one
 	// only. done is closed when, besides, its output has arrived and err is set.
 	over, done chan struct{}
-	// stops has something when job control stopped the program.
-	stops chan struct{}
+	// stops has the signal by which job control stopped the program.
+	stops chan os.Signal
 	err   error
 
 	mu sync.Mutex
@@ -66,7 +66,7 @@ func start(s setup) (*process, error) {
 	ownGroup(cmd)
 	p := &process{
 		program: program, cmd: cmd, kept: s.kept,
-		over: make(chan struct{}), done: make(chan struct{}), stops: make(chan struct{}, 1),
+		over: make(chan struct{}), done: make(chan struct{}), stops: make(chan os.Signal, 1),
 	}
 	started := make(chan error)
 	go p.live(started)

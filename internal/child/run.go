@@ -72,8 +72,8 @@ func (s *Supervisor) attend(ctx context.Context, j job) verdict {
 			return weEnd
 		case <-j.overCh():
 			return itEnded
-		case <-j.stopCh():
-			if s.tty.suspend() {
+		case by := <-j.stopCh():
+			if s.tty.suspend(by) {
 				s.tty.resume(j)
 			}
 		case <-s.tty.continued():

@@ -17,7 +17,7 @@ var usual = SupervisorOptions{StopTimeout: 30 * time.Second, Delay: time.Second}
 func TestTheFirstEnvironmentStartsItAtOnce(t *testing.T) {
 	play(t, usual, func(s *stage) {
 		s.after(24 * time.Hour)
-		if st := s.Status(); st != (Status{}) || len(s.tries) > 0 {
+		if st := s.Status(); st != (Status{}) || s.attempts() > 0 {
 			t.Fatalf("it runs without an environment: %+v", st)
 		}
 		begin := time.Now()
@@ -52,8 +52,8 @@ func TestABurstOfChangesGivesOneRestart(t *testing.T) {
 		}
 		s.after(time.Hour)
 		s.running(2, "A=4")
-		if s.counts.of["child.start"] != 2 || s.counts.of["child.restart"] != 1 {
-			t.Errorf("counted %v", s.counts.of)
+		if s.counts.get("child.start") != 2 || s.counts.get("child.restart") != 1 {
+			t.Errorf("counted %v", &s.counts)
 		}
 	})
 }
@@ -65,7 +65,7 @@ func TestChangesWithoutAPauseDoNotPutARestartOffForEver(t *testing.T) {
 			s.update("A=" + strings.Repeat("x", i+1))
 			s.after(100 * time.Millisecond)
 		}
-		if n := len(s.fakes); n != 2 && n != 3 {
+		if n := s.starts(); n != 2 && n != 3 {
 			t.Errorf("%d were started", n)
 		}
 	})
@@ -90,7 +90,7 @@ func TestNothingHappensWhenNothingChanged(t *testing.T) {
 
 func TestANewEnvironmentDuringARestartIsTaken(t *testing.T) {
 	play(t, usual, func(s *stage) {
-		s.dress = func(f *fake) error { f.obeys = 10 * time.Second; return nil }
+		s.dressed(func(f *fake) error { f.obeys = 10 * time.Second; return nil })
 		s.update("A=1")
 		s.update("A=2")
 		s.after(6 * time.Second) // five of which it was asked to end
@@ -136,7 +136,7 @@ func TestASignalTakesTheRestartsPlace(t *testing.T) {
 
 func TestWhatDoesNotEndIsKilled(t *testing.T) {
 	play(t, usual, func(s *stage) {
-		s.dress = func(f *fake) error { f.obeys = -1; return nil }
+		s.dressed(func(f *fake) error { f.obeys = -1; return nil })
 		s.update("A=1")
 		s.update("A=2")
 		s.after(31*time.Second - 1)
@@ -164,12 +164,12 @@ func TestWhatAProgramLeavesHasTheRestOfItsTime(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			play(t, usual, func(s *stage) {
-				s.dress = func(f *fake) error { f.obeys, f.lingers = tc.obeys, tc.lingers; return nil }
+				s.dressed(func(f *fake) error { f.obeys, f.lingers = tc.obeys, tc.lingers; return nil })
 				s.update("A=1")
 				f := s.running(1, "A=1")
 				s.update("A=2")
 				s.after(time.Second + tc.atLeast - 1)
-				if len(s.fakes) != 1 {
+				if s.starts() != 1 {
 					t.Fatal("another was started beside what is left")
 				}
 				s.after(time.Second)
@@ -188,12 +188,12 @@ func TestAProgramThatCannotBeStartedAgainIsTriedAgain(t *testing.T) {
 	o.Log = slog.New(slog.NewTextHandler(&logged, nil))
 	play(t, o, func(s *stage) {
 		broken := &StartError{Program: "fake", Err: os.ErrPermission}
-		s.dress = func(f *fake) error {
+		s.dressed(func(f *fake) error {
 			if f.number > 1 {
 				return broken
 			}
 			return nil
-		}
+		})
 		s.update("A=canary1")
 		s.update("A=canary2")
 		s.after(2 * time.Second)
@@ -202,22 +202,20 @@ func TestAProgramThatCannotBeStartedAgainIsTriedAgain(t *testing.T) {
 		}
 		s.after(10 * time.Minute)
 		// 1+2+4+8+16 seconds, and 30 from then on, each a little less.
-		if n := len(s.tries); n < 20 || n > 30 {
+		if n := s.attempts(); n < 20 || n > 30 {
 			t.Errorf("%d tries", n)
 		}
-		if gap := s.tries[len(s.tries)-1].Sub(s.tries[len(s.tries)-2]); gap < 27*time.Second || gap > 30*time.Second {
+		if gap := s.lastGap(); gap < 27*time.Second || gap > 30*time.Second {
 			t.Errorf("the last tries were %s apart", gap)
 		}
-		if n := strings.Count(logged.String(), "level=ERROR"); n != len(s.tries)-1 {
-			t.Errorf("%d complaints of %d failures", n, len(s.tries)-1)
+		if n := strings.Count(logged.String(), "level=ERROR"); n != s.attempts()-1 {
+			t.Errorf("%d complaints of %d failures", n, s.attempts()-1)
 		}
 		if strings.Contains(logged.String(), "canary") {
 			t.Errorf("the log holds the environment: %s", &logged)
 		}
 		s.update("A=canary3")
-		s.mu.Lock()
-		s.dress = nil
-		s.mu.Unlock()
+		s.dressed(nil)
 		s.after(time.Minute)
 		s.running(2, "A=canary3")
 		if st := s.Status(); st.Err != nil || !st.NextAt.IsZero() || st.Restarts != 1 {
@@ -228,11 +226,11 @@ func TestAProgramThatCannotBeStartedAgainIsTriedAgain(t *testing.T) {
 
 func TestAProgramThatCannotBeStartedAtAllIsAnError(t *testing.T) {
 	play(t, usual, func(s *stage) {
-		s.dress = func(*fake) error { return &StartError{Program: "fake", Err: os.ErrNotExist} }
+		s.dressed(func(*fake) error { return &StartError{Program: "fake", Err: os.ErrNotExist} })
 		s.update("A=1")
 		s.over(os.ErrNotExist)
-		if len(s.tries) != 1 {
-			t.Errorf("%d tries", len(s.tries))
+		if s.attempts() != 1 {
+			t.Errorf("%d tries", s.attempts())
 		}
 	})
 }
@@ -247,24 +245,24 @@ func TestTheEndOfTheRunInEveryState(t *testing.T) {
 		{"while it runs", func(s *stage) { s.update("A=1") }, heard{"asked by terminated"}},
 		{"while a change waits", func(s *stage) { s.update("A=1"); s.update("A=2") }, heard{"asked by terminated"}},
 		{"while it restarts", func(s *stage) {
-			s.dress = func(f *fake) error { f.obeys = 5 * time.Second; return nil }
+			s.dressed(func(f *fake) error { f.obeys = 5 * time.Second; return nil })
 			s.update("A=1")
 			s.update("A=2")
 			s.after(2 * time.Second)
 		}, heard{"asked by terminated"}},
 		{"while it cannot be started", func(s *stage) {
-			s.dress = func(f *fake) error {
+			s.dressed(func(f *fake) error {
 				if f.number > 1 {
 					return os.ErrPermission
 				}
 				return nil
-			}
+			})
 			s.update("A=1")
 			s.update("A=2")
 			s.after(time.Minute)
 		}, heard{"asked by terminated"}},
 		{"when it does not want to", func(s *stage) {
-			s.dress = func(f *fake) error { f.obeys = -1; return nil }
+			s.dressed(func(f *fake) error { f.obeys = -1; return nil })
 			s.update("A=1")
 		}, heard{"asked by terminated, killed"}},
 	} {
@@ -274,10 +272,10 @@ func TestTheEndOfTheRunInEveryState(t *testing.T) {
 				s.cancel(errEnough)
 				s.after(30 * time.Second)
 				s.over(errEnough)
-				if len(s.fakes) != len(tc.heard) {
-					t.Fatalf("%d were started, want %d", len(s.fakes), len(tc.heard))
+				if s.starts() != len(tc.heard) {
+					t.Fatalf("%d were started, want %d", s.starts(), len(tc.heard))
 				}
-				for i, f := range s.fakes {
+				for i, f := range s.all() {
 					if f.heard() != tc.heard[i] {
 						t.Errorf("it got %s, want %s", f.heard(), tc.heard[i])
 					}
@@ -312,8 +310,8 @@ func TestItsOwnEndIsOurs(t *testing.T) {
 				if code := exitCode(tc.err); code != tc.code {
 					t.Errorf("exit code %d, want %d", code, tc.code)
 				}
-				if st := s.Status(); st.LastExit != tc.text || len(s.fakes) != 1 {
-					t.Errorf("status %+v, %d started", st, len(s.fakes))
+				if st := s.Status(); st.LastExit != tc.text || s.starts() != 1 {
+					t.Errorf("status %+v, %d started", st, s.starts())
 				}
 			})
 		})
@@ -349,7 +347,7 @@ func TestAProgramThatWasToldToEndBesideUsIsNoFailure(t *testing.T) {
 
 func TestItsOwnEndWaitsForWhatItLeft(t *testing.T) {
 	play(t, usual, func(s *stage) {
-		s.dress = func(f *fake) error { f.lingers = 10 * time.Second; return nil }
+		s.dressed(func(f *fake) error { f.lingers = 10 * time.Second; return nil })
 		s.update("A=1")
 		failed := &ExitError{Program: "fake", Code: 7}
 		s.running(1, "A=1").exit(failed)
@@ -403,7 +401,7 @@ func TestWhatTheOptionsMayBe(t *testing.T) {
 
 func TestADayOfChanges(t *testing.T) {
 	play(t, usual, func(s *stage) {
-		s.dress = func(f *fake) error { f.obeys = 3 * time.Second; return nil }
+		s.dressed(func(f *fake) error { f.obeys = 3 * time.Second; return nil })
 		n := 0
 		for range 24 * 60 {
 			n++

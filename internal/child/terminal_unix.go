@@ -87,10 +87,14 @@ const settling = 200 * time.Millisecond
 // suspend follows a foreground program that was stopped: the shell has to see
 // its whole job stop, and that is us. It returns true when we go on, or at once
 // where the kernel does not let us stop, because nobody could make us go on. It
-// returns false for a program in the background: that one goes on by fg.
-func (t *terminal) suspend() bool {
-	if t == nil || !t.held {
+// returns false for a program that was in the background when it was stopped,
+// be it in the foreground by now: that one goes on by fg.
+func (t *terminal) suspend(by os.Signal) bool {
+	if t == nil || !t.held || by == syscall.SIGTTIN || by == syscall.SIGTTOU {
 		return false
+	}
+	if sid, err := unix.Getsid(0); err == nil && sid == os.Getpid() {
+		return true // nobody above us would take the terminal
 	}
 	t.take()
 	select {

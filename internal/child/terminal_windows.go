@@ -11,5 +11,5 @@ func openTerminal(*os.File) *terminal { return nil }
 func (*terminal) close()                      {}
 func (*terminal) continued() <-chan os.Signal { return nil }
 func (*terminal) take()                       {}
-func (*terminal) suspend() bool               { return false }
+func (*terminal) suspend(os.Signal) bool      { return false }
 func (*terminal) resume(job)                  {}

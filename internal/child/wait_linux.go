@@ -33,7 +33,7 @@ func (p *process) wait() error {
 		}
 		// Taking it is what makes the next look wait.
 		_, _ = waitid(unix.P_PID, p.pid(), unix.WSTOPPED|unix.WNOHANG)
-		p.stopped()
+		p.stopped(syscall.Signal(info.status))
 	}
 	p.itselfEnded()
 	return p.cmd.Wait()
@@ -44,8 +44,9 @@ const cldStopped = 5
 
 // childInfo is what waitid tells.
 type childInfo struct {
-	code int32
-	pid  int
+	code   int32
+	pid    int
+	status int32
 }
 
 func waitid(kind, id, options int) (childInfo, error) {
@@ -56,10 +57,10 @@ func waitid(kind, id, options int) (childInfo, error) {
 			continue
 		}
 		// The package leaves out what follows the three numbers that are
-		// common to all signals: aligned as a pointer, it begins with the pid.
+		// common to all signals. It is aligned as a pointer is.
 		const word = unsafe.Sizeof(uintptr(0))
 		const at = (3*4 + word - 1) &^ (word - 1)
-		pid := *(*int32)(unsafe.Add(unsafe.Pointer(&raw), at))
-		return childInfo{raw.Code, int(pid)}, err
+		more := (*struct{ pid, uid, status int32 })(unsafe.Add(unsafe.Pointer(&raw), at))
+		return childInfo{raw.Code, int(more.pid), more.status}, err
 	}
 }

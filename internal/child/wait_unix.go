@@ -22,7 +22,7 @@ func (p *process) waitWithoutLook() error {
 		if !ws.Stopped() {
 			break
 		}
-		p.stopped()
+		p.stopped(ws.StopSignal())
 	}
 	p.itselfEnded()
 	// For its output; the status is taken, which is all that it can say.
