@@ -327,7 +327,7 @@ func TestAnOutageKeepsTheLastAnswersAndSaysSo(t *testing.T) {
 				if got := h.get(t, "db/creds/a"); !s.alive(got.Lease.ID) || h.moves("db/creds/a") != 1 {
 					t.Errorf("not replaced after the outage\n%s", h.log)
 				}
-				if h.log.count("the server is back") != 1 || h.log.count("ERROR") != 2 {
+				if h.log.count("the server answers again") != 1 || h.log.count("ERROR") != 2 {
 					t.Errorf("%s", h.log)
 				}
 			})

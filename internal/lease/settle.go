@@ -144,15 +144,19 @@ func (m *Manager) blame(now time.Time, err error, epoch int, key string) {
 		return
 	}
 	before := m.gate.failures
-	if m.gate.bad(now, err, epoch, key) && before == 0 && m.gate.failures > 0 {
-		m.o.Log.Warn("the server is in trouble: the last good answers are kept, and one request at a time looks whether it is back",
-			"error", err, "next", m.gate.until)
+	if !m.gate.bad(now, err, epoch, key) || before > 0 {
+		return
 	}
+	text := "the server is in trouble: the last good answers are kept, and one request at a time looks whether it is back"
+	if errors.Is(err, vault.ErrInvalidToken) {
+		text = "the server does not know the token: the last good answers are kept until there is another"
+	}
+	m.o.Log.Warn(text, "error", err, "next", m.gate.until)
 }
 
 // relieved tells the gate of a success.
 func (m *Manager) relieved(epoch int) {
 	if m.gate.good(epoch) {
-		m.o.Log.Info("the server is back")
+		m.o.Log.Info("the server answers again")
 	}
 }

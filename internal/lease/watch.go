@@ -34,7 +34,7 @@ func (m *Manager) watch(now time.Time) {
 		m.tell(e, now, i < lines)
 	}
 	if more := len(near) - lines; more > 0 {
-		m.o.Log.Error("leases about to expire, or over: more than are listed", "more", more, "last_ends", near[len(near)-1].term.end, "error", m.gate.err)
+		m.o.Log.Error("leases about to expire, or over: more than are listed", "more", more, "last_ends", near[len(near)-1].term.end)
 	}
 }
 
@@ -52,10 +52,6 @@ func (m *Manager) remark(e *entry, now time.Time) {
 }
 
 func (m *Manager) tell(e *entry, now time.Time, aloud bool) {
-	why := e.err
-	if why == nil {
-		why = m.gate.err
-	}
 	text := "lease about to expire"
 	e.told = toldLate
 	if e.term.over(now) {
@@ -63,7 +59,12 @@ func (m *Manager) tell(e *entry, now time.Time, aloud bool) {
 		e.told = toldOver
 		m.o.Meter.Count("lease.expired", 1)
 	}
-	if aloud {
-		m.o.Log.Error(text, "request", e.req.String(), "ends", e.term.end, "left", max(e.term.end.Sub(now), 0), "error", why)
+	if !aloud {
+		return
 	}
+	about := []any{"request", e.req.String(), "ends", e.term.end, "left", max(e.term.end.Sub(now), 0)}
+	if why := cmp.Or(e.err, m.gate.err); why != nil {
+		about = append(about, "error", why)
+	}
+	m.o.Log.Error(text, about...)
 }
