@@ -20,6 +20,8 @@ type flight struct {
 	res  cred.Result
 	// left says that who asked went away before there was an answer.
 	left bool
+	// keeps is the entry for which Keep asks, nil when somebody else does.
+	keeps *entry
 }
 
 // wish is one request of a call and the places where its answer goes.
@@ -131,12 +133,18 @@ func (m *Manager) attempt(ctx context.Context, wishes []*wish, give func(*wish))
 	m.mu.Lock()
 	for _, w := range wishes {
 		if w.era = m.era; !w.req.Fresh {
-			if e := m.entries[w.key]; e != nil && e.good(now) {
+			e, f := m.entries[w.key], m.flights[w.key]
+			if e == nil && f != nil && f.keeps != nil {
+				// It was dropped while it was fetched, and is wanted again.
+				e = f.keeps
+				m.entries[w.key] = e
+			}
+			switch {
+			case e != nil && e.good(now):
 				w.held = e.answer
 				known = append(known, w)
 				continue
-			}
-			if f := m.flights[w.key]; f != nil {
+			case f != nil:
 				joined[w] = f
 				continue
 			}

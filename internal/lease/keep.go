@@ -14,8 +14,8 @@ import (
 
 // Keep does what is due until ctx ends, waits for what is under way, and returns
 // the cause. changed is called from here alone, with the keys of the answers whose
-// content moved or that are gone; what was only renewed has not changed. While it
-// runs nothing new is begun.
+// content moved or that are gone; what was only renewed has not changed. It should
+// not block, for nothing new is begun meanwhile.
 func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
@@ -140,7 +140,7 @@ func (m *Manager) begin(e *entry, now time.Time) task {
 	}
 	m.remark(e, now)
 	if e.act == fetch {
-		m.flights[e.key] = &flight{done: make(chan struct{})}
+		m.flights[e.key] = &flight{done: make(chan struct{}), keeps: e}
 	}
 	m.gate.busy++
 	return task{

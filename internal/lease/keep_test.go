@@ -1,9 +1,11 @@
 package lease
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -552,6 +554,87 @@ func TestAnAnswerThatIsDroppedWhileItIsFetchedStaysDropped(t *testing.T) {
 		time.Sleep(time.Hour)
 		if len(h.Entries()) != 0 || h.allMoves() != 0 || len(h.flights) != 0 {
 			t.Errorf("held %v, %d changes", h.Entries(), h.allMoves())
+		}
+	})
+}
+
+func TestAnAnswerThatIsWantedAgainWhileItIsFetchedIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.set("aws/creds/a", thing{ttl: time.Hour})
+		h := run(t, s, Options{})
+		h.get(t, "aws/creds/a")
+		s.do(func() { s.delay = 20 * time.Minute })
+		h.Use(s.login())
+		time.Sleep(time.Minute)
+		h.Retain(nil)
+		h.get(t, "aws/creds/a")
+		time.Sleep(20 * time.Minute)
+		s.do(func() { s.delay = 0 })
+		s.resetCounts()
+		time.Sleep(4 * time.Hour)
+		if got := h.get(t, "aws/creds/a"); !s.alive(got.Lease.ID) || s.count("") < 4 || len(h.Entries()) != 1 {
+			t.Errorf("after %s it is no longer kept", s.asked())
+		}
+	})
+}
+
+func TestEverythingAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.delay = 50 * time.Millisecond
+		var reqs []cred.Request
+		for i := range 30 {
+			s.set(fmt.Sprintf("db/creds/%d", i), thing{ttl: 5 * time.Second, max: 20 * time.Second})
+			s.set(fmt.Sprintf("kv/data/%d", i), thing{value: "1", kv2: true})
+			reqs = append(reqs, cred.Request{Path: fmt.Sprintf("db/creds/%d", i)}, cred.Request{Path: fmt.Sprintf("kv/data/%d", i)})
+		}
+		h := run(t, s, Options{Parallel: 8, StaticInterval: 2 * time.Second})
+		var wg sync.WaitGroup
+		for n := range 6 {
+			wg.Go(func() {
+				for i := range 300 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+i%5)*20*time.Millisecond)
+					h.ReadAll(ctx, reqs[(n*7+i)%50:][:10])
+					cancel()
+					time.Sleep(time.Duration(10+n) * time.Millisecond)
+				}
+			})
+		}
+		wg.Go(func() {
+			for i := range 100 {
+				keys := map[string]bool{}
+				for _, r := range reqs[i%30 : i%30+20] {
+					keys[r.Key()] = true
+				}
+				h.Retain(keys)
+				h.Touch(reqs[i%60].Path)
+				h.Entries()
+				s.do(func() { s.down = []error{nil, nil, errSealed, errBroken, nil}[i%5] })
+				if i%25 == 0 {
+					h.Use(s.login())
+					h.rewind(time.Now(), 3*time.Second)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			s.do(func() { s.down = nil })
+		})
+		wg.Wait()
+		time.Sleep(time.Minute)
+		for _, r := range reqs {
+			if got := h.get(t, r.Path); got.Lease.ID != "" && !s.alive(got.Lease.ID) {
+				t.Errorf("%s is dead", got.Lease.ID)
+			}
+		}
+		s.do(func() { s.delay = 0 })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		h.mu.Lock()
+		h.Manager.mu.Lock()
+		defer h.mu.Unlock()
+		defer h.Manager.mu.Unlock()
+		if len(h.queue)+h.gate.busy != len(h.entries) || len(h.entries) != len(reqs) || len(h.flights) != 0 {
+			t.Errorf("%d answers, %d in the queue, %d under way, %d flights", len(h.entries), len(h.queue), h.gate.busy, len(h.flights))
 		}
 	})
 }
