@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,7 +99,8 @@ func TestAStubbornProgramIsKilledWithItsGroup(t *testing.T) {
 	k.Update(self("family", "STUBBORN=1", "V=1"))
 	k.expect("up 1", "up 1")
 	k.Update(self("family", "STUBBORN=1", "V=2"))
-	k.expect("got SIGHUP", "got SIGHUP", "up 2", "up 2")
+	seek(t, k.lines, "up 2") // what comes before depends on how far it gets
+	k.expect("up 2")
 	k.cancel(errEnough)
 	if err, rest := k.over(); !errors.Is(err, errEnough) || strings.Contains(rest, "up") {
 		t.Errorf("got %v, %q", err, rest)
@@ -325,7 +327,9 @@ func TestUpdatesEndsAndTheEndOfTheRunAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		at := func(f func()) {
 			all.Go(func() {
-				time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
+				for range rand.IntN(3000) {
+					runtime.Gosched()
+				}
 				f()
 			})
 		}

@@ -135,7 +135,8 @@ func keep(t *testing.T, o SupervisorOptions) *kept {
 
 // self is the environment for the test's own program in a role.
 func self(role string, more ...string) []string {
-	return append(more, envPath, roleVar+"="+role)
+	// The race detector would hold each of them up for a second at its end.
+	return append(more, envPath, "GORACE=atexit_sleep_ms=0", roleVar+"="+role)
 }
 
 func (k *kept) expect(want ...string) {
@@ -191,6 +192,17 @@ func expect(t *testing.T, lines *bufio.Scanner, want ...string) {
 			}
 		}
 	}
+}
+
+// seek reads lines up to one that is wanted.
+func seek(t *testing.T, lines *bufio.Scanner, want string) {
+	t.Helper()
+	for lines.Scan() {
+		if lines.Text() == want {
+			return
+		}
+	}
+	t.Fatalf("got no more, want %q", want)
 }
 
 func rest(lines *bufio.Scanner) string {

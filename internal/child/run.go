@@ -33,6 +33,8 @@ func (s *Supervisor) run(ctx context.Context) error {
 	select {
 	case <-s.wake:
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	j, err := s.start()
