@@ -377,21 +377,21 @@ func (h *house) entry(path string) Entry {
 
 func paths(things map[string]*thing) []string { return slices.Sorted(maps.Keys(things)) }
 
-// tarpit answers everything but one path.
+// tarpit answers everything but some paths.
 type tarpit struct {
 	Identity
-	path string
+	prefix string
 }
 
 func (p *tarpit) ReadEach(ctx context.Context, reqs []cred.Request, each func(int, cred.Result)) {
-	if reqs[0].Path != p.path {
+	if !strings.HasPrefix(reqs[0].Path, p.prefix) {
 		p.Identity.ReadEach(ctx, reqs, each)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	<-ctx.Done()
-	each(0, cred.Result{Err: &vault.Error{Kind: vault.ErrUnreachable, Op: "read", Path: p.path, Cause: ctx.Err()}})
+	each(0, cred.Result{Err: &vault.Error{Kind: vault.ErrUnreachable, Op: "read", Path: reqs[0].Path, Cause: ctx.Err()}})
 }
 
 func number64(n int64) json.Number { return json.Number(fmt.Sprint(n)) }

@@ -90,12 +90,12 @@ func (g *gate) bad(now time.Time, err error, epoch int, key string) (closed bool
 	}
 	if !everybodys(err) {
 		// One path may fail for ever on its own account; several without a
-		// success between them do not.
-		if !slices.Contains(g.suspects, key) && len(g.suspects) < enough {
+		// success between them do not. What takes its time to fail storms nobody,
+		// and where a database hangs, the rest goes on.
+		if !slices.Contains(g.suspects, key) && len(g.suspects) < enough && !errors.Is(err, context.DeadlineExceeded) {
 			g.suspects = append(g.suspects, key)
 		}
 		if g.failures == 0 && len(g.suspects) < enough {
-			g.width = max(g.width/2, 1)
 			return false
 		}
 	}

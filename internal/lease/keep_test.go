@@ -427,14 +427,17 @@ func TestOneBrokenPathDoesNotKeepTheOthersFromBeingCurrent(t *testing.T) {
 func TestASlowPathDoesNotKeepTheOthersFromBeingCurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		s.set("db/creds/slow", thing{ttl: 10 * time.Second})
 		s.set("db/creds/a", thing{ttl: 3 * time.Second, max: 24 * time.Hour})
 		h := run(t, s, Options{})
-		h.get(t, "db/creds/slow")
 		h.get(t, "db/creds/a")
-		h.Use(&tarpit{Identity: h.id, path: "db/creds/slow"})
+		for i := range 5 {
+			path := fmt.Sprintf("db/creds/slow-%d", i)
+			s.set(path, thing{ttl: 10 * time.Second})
+			h.get(t, path)
+		}
+		h.Use(&tarpit{Identity: h.id, prefix: "db/creds/slow"})
 		time.Sleep(time.Second)
-		for range 120 {
+		for range 600 {
 			time.Sleep(time.Second)
 			if e := h.entry("db/creds/a"); time.Now().After(e.Expires) {
 				t.Fatalf("over\n%s", h.log)
