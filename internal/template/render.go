@@ -21,10 +21,10 @@ type Report struct {
 	// Complete is whether every template has been rendered at least once, or has
 	// failed with ErrorFatal false; from then on it stays so.
 	Complete bool
-	// Passes is the number of times the open templates were evaluated.
-	Passes int
-	// Requests is the number of requests handed to the Reader.
-	Requests int
+	// Passes is the number of times the open templates were evaluated, Requests
+	// the number of requests handed to the Reader. A Watch, whose rounds overlap,
+	// leaves both at 0.
+	Passes, Requests int
 }
 
 // Outcome is what became of one template.

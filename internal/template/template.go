@@ -9,8 +9,10 @@
 //
 // Use it in three steps: New parses everything and reports every template that
 // is at fault, Requests and Plan.CheckWritable tell beforehand what a run would
-// ask for and whether it could write, Render does the work. A Set keeps no
-// state between two Renders and is safe for one Render at a time.
+// ask for and whether it could write, Render does the work once. A Set keeps no
+// state between two Renders and is safe for one Render at a time. Who stays uses
+// Watch in its place: it renders again whatever has another input, each template
+// by itself, with the same run for a few templates that Render is for all.
 //
 // No error of this package holds a value of a secret; see scrub.go when adding
 // one that quotes what a template said while it was evaluated.

@@ -50,8 +50,8 @@ type watched struct {
 
 	// What it is due for. changeAt is put off while changes come, the first of
 	// which came at changeSince; spentAt is when a certificate is replaced, and
-	// short how often in a row it was so as soon as it was issued. lost is when an
-	// output was found missing.
+	// short how often in a row it was so as soon as it was issued. lostAt is when
+	// an output was found missing.
 	changeSince, changeAt time.Time
 	retryAt               time.Time
 	spentAt               time.Time
@@ -64,7 +64,7 @@ func (st *watched) due() (at time.Time, why string) {
 	for _, d := range [...]struct {
 		at  time.Time
 		why string
-	}{{st.changeAt, "change"}, {st.retryAt, "retry"}, {st.spentAt, "certificate"}, {st.lostAt, "lost"}} {
+	}{{st.changeAt, "change"}, {st.retryAt, "retry"}, {st.spentAt, "certificate"}, {st.lostAt, "change"}} {
 		if !d.at.IsZero() && (at.IsZero() || d.at.Before(at)) {
 			at, why = d.at, d.why
 		}
