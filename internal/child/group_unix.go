@@ -7,14 +7,13 @@ import (
 	"syscall"
 )
 
-// tree is what the operating system wants to be remembered of a supervised
-// program: nothing here, where it is found by its group's number.
-type tree struct{}
+// tree is how a supervised program is found with all that it started.
+type tree struct{ pgid int }
 
-func (p *process) adopt() {}
+func (p *process) adopt() { p.pgid = p.pid() } // it leads its group
 
 // send signals the group of a supervised program.
-func (p *process) send(sig os.Signal) error { return signalGroup(p.cmd.Process, sig) }
+func (p *process) send(sig os.Signal) error { return signalGroup(p.pgid, sig) }
 
 // please asks the group to end. What was stopped would not hear it, so that it
 // goes on too.
@@ -26,6 +25,5 @@ func (p *process) please(sig os.Signal) {
 // left says whether anything of the group runs. The group keeps its number as
 // long as anything is in it, so that what is found is never another's.
 func (p *process) left() bool {
-	pgid := p.cmd.Process.Pid
-	return syscall.Kill(-pgid, 0) != syscall.ESRCH && !onlyDead(pgid)
+	return syscall.Kill(-p.pgid, 0) != syscall.ESRCH && !onlyDead(p.pgid)
 }

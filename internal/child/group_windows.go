@@ -39,7 +39,7 @@ func (p *process) adopt() {
 		_ = windows.CloseHandle(job)
 		return
 	}
-	p.tree.job = job
+	p.job = job
 }
 
 // send ends the whole tree for os.Kill, and asks by Ctrl-Break for any other
@@ -48,8 +48,8 @@ func (p *process) send(sig os.Signal) error {
 	if sig != os.Kill {
 		return windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(p.cmd.Process.Pid))
 	}
-	if p.tree.job != 0 {
-		return windows.TerminateJobObject(p.tree.job, 1)
+	if p.job != 0 {
+		return windows.TerminateJobObject(p.job, 1)
 	}
 	return p.cmd.Process.Kill()
 }
@@ -70,9 +70,9 @@ func (p *process) wait() error {
 	p.itselfEnded()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tree.job != 0 {
-		_ = windows.CloseHandle(p.tree.job)
-		p.tree.job = 0
+	if p.job != 0 {
+		_ = windows.CloseHandle(p.job)
+		p.job = 0
 	}
 	return err
 }

@@ -33,7 +33,7 @@ func TestEverySignalReachesTheProgram(t *testing.T) {
 			break
 		}
 	}
-	if err, _ := k.over(); err != nil {
+	if _, err := k.over(); err != nil {
 		t.Errorf("got %v", err)
 	}
 }
@@ -54,7 +54,7 @@ func TestSignalsThatComeAfterSIGTERMReachAStubbornProgram(t *testing.T) {
 		}
 	}
 	k.cancel(errEnough)
-	if err, _ := k.over(); !errors.Is(err, errEnough) {
+	if _, err := k.over(); !errors.Is(err, errEnough) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -66,7 +66,7 @@ func TestSignalsReachWhatTheProgramStarted(t *testing.T) {
 	k.Signal(syscall.SIGUSR1)
 	k.expect("got SIGUSR1", "got SIGUSR1")
 	k.cancel(errEnough)
-	if err, rest := k.over(); !errors.Is(err, errEnough) || rest != "got SIGTERM\ngot SIGTERM" {
+	if rest, err := k.over(); !errors.Is(err, errEnough) || rest != "got SIGTERM\ngot SIGTERM" {
 		t.Errorf("got %v, %q", err, rest)
 	}
 }
@@ -102,7 +102,7 @@ func TestAStubbornProgramIsKilledWithItsGroup(t *testing.T) {
 	seek(t, k.lines, "up 2") // what comes before depends on how far it gets
 	k.expect("up 2")
 	k.cancel(errEnough)
-	if err, rest := k.over(); !errors.Is(err, errEnough) || strings.Contains(rest, "up") {
+	if rest, err := k.over(); !errors.Is(err, errEnough) || strings.Contains(rest, "up") {
 		t.Errorf("got %v, %q", err, rest)
 	}
 }
@@ -140,7 +140,7 @@ func TestWhatAProgramLeavesIsAskedToEnd(t *testing.T) {
 			if err := os.WriteFile(fifo, []byte("go on\n"), 0); err != nil {
 				t.Fatal(err)
 			}
-			err, rest := k.over()
+			rest, err := k.over()
 			if exitCode(err) != tc.code || !strings.HasSuffix(rest, tc.rest) {
 				t.Errorf("got %v, %q", err, rest)
 			}
@@ -156,7 +156,7 @@ func TestWhatAShellRunsHasTimeToEnd(t *testing.T) {
 	k.Update([]string{envPath})
 	k.expect("up")
 	k.cancel(errEnough)
-	if err, rest := k.over(); !errors.Is(err, errEnough) || !strings.HasSuffix(rest, "done") {
+	if rest, err := k.over(); !errors.Is(err, errEnough) || !strings.HasSuffix(rest, "done") {
 		t.Errorf("got %v, %q", err, rest)
 	}
 }
@@ -169,7 +169,7 @@ func TestAPausedProgramCanBeEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.cancel(errEnough)
-	if err, rest := k.over(); !errors.Is(err, errEnough) || !strings.Contains(rest, "got SIGTERM") {
+	if rest, err := k.over(); !errors.Is(err, errEnough) || !strings.Contains(rest, "got SIGTERM") {
 		t.Errorf("got %v, %q", err, rest)
 	}
 }
@@ -203,7 +203,7 @@ func TestExitCodesArePassedOn(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			k := keep(t, SupervisorOptions{Command: tc.argv})
 			k.Update([]string{envPath})
-			err, rest := k.over()
+			rest, err := k.over()
 			if exitCode(err) != tc.code || tc.want != "" && err.Error() != tc.want || rest != "" {
 				t.Errorf("got %v with code %d, %q", err, exitCode(err), rest)
 			}
@@ -232,7 +232,7 @@ func TestAnEnvironmentThatCannotBeSaysWhichVariable(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			k := keep(t, SupervisorOptions{Command: []string{"true"}})
 			k.Update([]string{envPath, tc.entry})
-			err, _ := k.over()
+			_, err := k.over()
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "canary") || exitCode(err) != 126 {
 				t.Errorf("got %v", err)
 			}
@@ -248,7 +248,7 @@ func TestStandardInputIsPassedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Close()
-	if err, rest := k.over(); err != nil || rest != "a line" {
+	if rest, err := k.over(); err != nil || rest != "a line" {
 		t.Errorf("got %v, %q", err, rest)
 	}
 }
@@ -261,13 +261,13 @@ func TestOutputIsAppendedToFiles(t *testing.T) {
 	}
 	k := keep(t, SupervisorOptions{Command: []string{"echo one; echo two >&2"}, StdoutFile: out, StderrFile: errs})
 	k.Update([]string{envPath})
-	if err, rest := k.over(); err != nil || rest != "" {
+	if rest, err := k.over(); err != nil || rest != "" {
 		t.Errorf("got %v, %q", err, rest)
 	}
 	both := filepath.Join(dir, "both")
 	k = keep(t, SupervisorOptions{Command: []string{"echo one; echo two >&2"}, StdoutFile: both, StderrFile: both})
 	k.Update([]string{envPath})
-	if err, rest := k.over(); err != nil || rest != "" {
+	if rest, err := k.over(); err != nil || rest != "" {
 		t.Errorf("got %v, %q", err, rest)
 	}
 	for path, want := range map[string]string{out: "before\none\n", errs: "two\n", both: "one\ntwo\n"} {
@@ -288,7 +288,7 @@ func TestAnOutputThatCannotBeOpenedIsToldAtOnce(t *testing.T) {
 	} {
 		o.Command = []string{"echo", "it ran"}
 		k := keep(t, o) // no Update: nothing was fetched yet
-		err, rest := k.over()
+		rest, err := k.over()
 		if err == nil || !strings.HasPrefix(err.Error(), "the process's "+name+": open ") || rest != "" {
 			t.Errorf("%s: got %v, %q", name, err, rest)
 		}
@@ -312,7 +312,7 @@ func TestKillAllEndsASupervisedProgram(t *testing.T) {
 	k.Update(self("family", "STUBBORN=1"))
 	k.expect("up", "up")
 	KillAll()
-	if err, rest := k.over(); exitCode(err) != 137 || rest != "" {
+	if rest, err := k.over(); exitCode(err) != 137 || rest != "" {
 		t.Errorf("got %v, %q", err, rest)
 	}
 }
@@ -341,7 +341,7 @@ func TestUpdatesEndsAndTheEndOfTheRunAtOnce(t *testing.T) {
 			at(func() { k.cancel(errEnough) })
 		}
 		all.Wait()
-		err, rest := k.over()
+		rest, err := k.over()
 		if code := exitCode(err); code != 7 && !errors.Is(err, errEnough) || rest != "" {
 			t.Fatalf("round %d: got %v, %q", i, err, rest)
 		}
@@ -376,7 +376,7 @@ func TestAStormOfSignals(t *testing.T) {
 	close(done)
 	all.Wait()
 	k.cancel(errEnough)
-	if err, rest := k.over(); !errors.Is(err, errEnough) || rest != "" {
+	if rest, err := k.over(); !errors.Is(err, errEnough) || rest != "" {
 		t.Errorf("got %v, %q", err, rest)
 	}
 }
@@ -402,6 +402,7 @@ func TestWaitingWithoutALook(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		p.adopt()
 		waited := make(chan struct{})
 		go func() {
 			defer close(waited)

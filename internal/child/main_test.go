@@ -146,11 +146,11 @@ func (k *kept) expect(want ...string) {
 
 // over expects Run to end, with nothing left that could print. It returns its
 // error and what was still to be read.
-func (k *kept) over() (err error, printed string) {
+func (k *kept) over() (printed string, err error) {
 	k.t.Helper()
 	err = <-k.ended
 	k.w.Close()
-	return err, rest(k.lines)
+	return rest(k.lines), err
 }
 
 // program starts the test's own program in a role. Its output is read from

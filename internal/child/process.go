@@ -40,7 +40,7 @@ type process struct {
 	program string
 	cmd     *exec.Cmd
 	kept    *keeping
-	tree    tree
+	tree
 	// over is closed when the program itself has ended: of a supervised one
 	// only. done is closed when, besides, its output has arrived and err is set.
 	over, done chan struct{}
@@ -138,7 +138,7 @@ func KillAll() {
 	running.mu.Lock()
 	defer running.mu.Unlock()
 	for p := range running.of {
-		_ = signalGroup(p.cmd.Process, os.Kill)
+		_ = signalCommand(p.cmd.Process, os.Kill)
 	}
 }
 
@@ -160,7 +160,7 @@ func (p *process) result() error {
 // end asks the group to end, waits up to grace, and then makes it. When the
 // program itself has ended, what is left of its group is not waited for.
 func (p *process) end(sig os.Signal, grace time.Duration) {
-	_ = signalGroup(p.cmd.Process, sig)
+	_ = signalCommand(p.cmd.Process, sig)
 	if grace > 0 {
 		t := time.NewTimer(grace)
 		defer t.Stop()
@@ -169,7 +169,7 @@ func (p *process) end(sig os.Signal, grace time.Duration) {
 		case <-t.C:
 		}
 	}
-	_ = signalGroup(p.cmd.Process, os.Kill)
+	_ = signalCommand(p.cmd.Process, os.Kill)
 	<-p.done
 }
 

@@ -188,6 +188,7 @@ func TestDeadMembersOfAGroupDoNotCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &process{cmd: c}
+	p.adopt()
 	if syscall.Kill(-p.pid(), 0) != nil || p.left() {
 		t.Error("a zombie counts as alive")
 	}
@@ -203,6 +204,7 @@ func TestDeadMembersOfAGroupDoNotCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	p = &process{cmd: live}
+	p.adopt()
 	if !p.left() {
 		t.Error("a group that runs counts as dead")
 	}

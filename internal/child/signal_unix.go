@@ -61,14 +61,17 @@ func shell(line string) *exec.Cmd { return exec.Command("sh", "-c", line) }
 
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// signalGroup signals every process of the group that p leads.
-func signalGroup(p *os.Process, sig os.Signal) error {
+// signalGroup signals every process of a group.
+func signalGroup(pgid int, sig os.Signal) error {
 	n, ok := sig.(syscall.Signal)
 	if !ok {
 		return fmt.Errorf("%v is no signal of this system", sig)
 	}
-	return syscall.Kill(-p.Pid, n)
+	return syscall.Kill(-pgid, n)
 }
+
+// signalCommand signals a command with its group, which it leads.
+func signalCommand(p *os.Process, sig os.Signal) error { return signalGroup(p.Pid, sig) }
 
 func endedBy(st *os.ProcessState) string {
 	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {

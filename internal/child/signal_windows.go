@@ -56,8 +56,8 @@ func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr.CreationFlags |= syscall.CREATE_NEW_PROCESS_GROUP
 }
 
-// signalGroup ends the process itself; Windows cannot signal a group.
-func signalGroup(p *os.Process, _ os.Signal) error { return p.Kill() }
+// signalCommand ends the process itself; Windows cannot signal a group.
+func signalCommand(p *os.Process, _ os.Signal) error { return p.Kill() }
 
 func endedBy(*os.ProcessState) string { return "" }
 
