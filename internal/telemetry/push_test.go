@@ -95,7 +95,7 @@ func TestRuntimeGaugesAreSent(t *testing.T) {
 		all += string(b[:n])
 		missing = false
 		for _, n := range runtimeNames {
-			missing = missing || n.Kind == Gauge && !strings.Contains(all, "vault.vm.runtime."+n.Name+":")
+			missing = missing || n.Kind == Gauge && !strings.Contains(all, "vault.runtime."+n.Name+":")
 		}
 	}
 }

@@ -157,7 +157,7 @@ func newPipe(o Options, names map[string]*known, before *pipe) (*pipe, error) {
 func (p *pipe) naming() *metrics.Config {
 	conf := &metrics.Config{
 		ServiceName: "vault", HostName: p.o.Host,
-		EnableHostname: !p.c.DisableHostname, EnableHostnameLabel: p.c.EnableHostnameLabel,
+		EnableHostname: hostInNames(&p.c), EnableHostnameLabel: p.c.EnableHostnameLabel,
 		TimerGranularity: time.Millisecond, FilterDefault: true,
 	}
 	if p.c.MetricsPrefix != "" {
@@ -168,6 +168,19 @@ func (p *pipe) naming() *metrics.Config {
 	}
 	conf.AllowedPrefixes, conf.BlockedPrefixes, _ = filters(p.c.PrefixFilter)
 	return conf
+}
+
+// hostInNames reports whether gauges are named with the host. As in Vault Agent,
+// that is so only where measurements go to more than one place, of those that the
+// agent knows too.
+func hostInNames(c *config.Telemetry) bool {
+	places := 0
+	for _, there := range []bool{c.PrometheusRetentionTime > 0, c.StatsdAddress != "", c.StatsiteAddress != "", c.DogstatsdAddr != ""} {
+		if there {
+			places++
+		}
+	}
+	return places > 1 && !c.DisableHostname
 }
 
 // hostIn is the host that go-metrics puts into the names of gauges.

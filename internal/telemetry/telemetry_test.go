@@ -269,7 +269,10 @@ func TestTheJSONKeepsAGaugeForAsLongAsItHolds(t *testing.T) {
 	})
 }
 
+// The host is in a gauge's name where Vault Agent 1.21 has it: with two places to
+// send to, and not with one.
 func TestNamesFollowTheStanza(t *testing.T) {
+	const nobody = "127.0.0.1:9"
 	yes, no := true, false
 	for _, tc := range []struct {
 		name    string
@@ -278,7 +281,12 @@ func TestNamesFollowTheStanza(t *testing.T) {
 		counter string // of auth.success
 	}{
 		{"no stanza", nil, "vault.agent.authenticated", "vault.agent.auth.success"},
-		{"the host in gauges", &config.Telemetry{}, "vault.vm-1.agent.authenticated", "vault.agent.auth.success"},
+		{"an empty stanza", &config.Telemetry{}, "vault.agent.authenticated", "vault.agent.auth.success"},
+		{"Prometheus alone", &config.Telemetry{PrometheusRetentionTime: time.Hour}, "vault.agent.authenticated", "vault.agent.auth.success"},
+		{"statsd alone", &config.Telemetry{StatsdAddress: nobody}, "vault.agent.authenticated", "vault.agent.auth.success"},
+		{"OTLP beside it", &config.Telemetry{StatsdAddress: nobody, OTLP: config.OTLP{Endpoint: "http://" + nobody, Interval: time.Minute}}, "vault.agent.authenticated", "vault.agent.auth.success"},
+		{"the host in gauges", &config.Telemetry{PrometheusRetentionTime: time.Hour, StatsdAddress: nobody}, "vault.vm-1.agent.authenticated", "vault.agent.auth.success"},
+		{"the same without Prometheus", &config.Telemetry{StatsiteAddress: nobody, DogstatsdAddr: nobody}, "vault.vm-1.agent.authenticated", "vault.agent.auth.success"},
 		{"no host", &config.Telemetry{DisableHostname: true}, "vault.agent.authenticated", "vault.agent.auth.success"},
 		{"a label for the host", &config.Telemetry{EnableHostnameLabel: true}, "vault.agent.authenticated host=vm-1", "vault.agent.auth.success host=vm-1"},
 		{"another prefix", &config.Telemetry{DisableHostname: true, MetricsPrefix: "app"}, "app.agent.authenticated", "app.agent.auth.success"},
@@ -600,8 +608,9 @@ func TestWhatIsNotDoneIsWarnedAbout(t *testing.T) {
 		{"all is well", prom(), ""},
 		{"services that are not supported", &config.Telemetry{Other: map[string]string{"stackdriver_project_id": "x", "circonus_api_token": "hunter2"}}, "telemetry.circonus_api_token telemetry.stackdriver_project_id"},
 		{"rules that are none", &config.Telemetry{PrefixFilter: []string{"+a", "b", "", "+", "--c"}}, strings.TrimSpace(strings.Repeat("telemetry.prefix_filter ", 4))},
-		{"hosts in Prometheus' names", &config.Telemetry{PrometheusRetentionTime: 1}, "telemetry.disable_hostname"},
-		{"hosts in a label", &config.Telemetry{PrometheusRetentionTime: 1, EnableHostnameLabel: true}, ""},
+		{"Prometheus alone", &config.Telemetry{PrometheusRetentionTime: 1}, ""},
+		{"hosts in Prometheus' names", &config.Telemetry{PrometheusRetentionTime: 1, StatsdAddress: "127.0.0.1:9"}, "telemetry.disable_hostname"},
+		{"hosts in a label", &config.Telemetry{PrometheusRetentionTime: 1, StatsdAddress: "127.0.0.1:9", EnableHostnameLabel: true}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var keys []string

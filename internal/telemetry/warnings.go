@@ -30,7 +30,7 @@ func Warnings(c *config.Telemetry) []config.Warning {
 	for _, rule := range bad {
 		warn("prefix_filter", fmt.Sprintf("holds %q, which is no rule and is left out", rule), `a rule is + or - and a prefix, such as "+vault.agent"`)
 	}
-	if c.PrometheusRetentionTime > 0 && !c.DisableHostname && !c.EnableHostnameLabel {
+	if c.PrometheusRetentionTime > 0 && hostInNames(c) && !c.EnableHostnameLabel {
 		warn("disable_hostname", "is false, so the names of gauges have the host in them", "Prometheus knows where a metric is from; set disable_hostname = true")
 	}
 	return ws
