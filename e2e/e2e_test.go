@@ -23,6 +23,9 @@ var (
 
 	mu      sync.Mutex
 	running []*server.Server
+
+	// trash is removed at the end.
+	trash []string
 )
 
 func launch(start func(string) (*server.Server, error)) (*server.Server, error) {
@@ -41,10 +44,13 @@ func launch(start func(string) (*server.Server, error)) (*server.Server, error) 
 }
 
 func TestMain(m *testing.M) {
-	flag.Parse()
+	cases.Widen()
 	code := m.Run()
 	for _, s := range running {
 		s.Stop()
+	}
+	for _, dir := range trash {
+		_ = os.RemoveAll(dir)
 	}
 	os.Exit(code)
 }

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"os"
+	"sync"
 	"testing"
+	"time"
 
 	"latchkey/e2e/server"
 	"latchkey/internal/vaulttest"
@@ -35,6 +38,11 @@ func (v vault) Own(tb vaulttest.TB) *cases.Own {
 	}
 }
 
+// Pace implements cases.Target.
+func (v vault) Pace() cases.Pace {
+	return cases.Pace{TTL: 5 * time.Second, Max: 20 * time.Second, Watch: time.Minute}
+}
+
 func fronted(tb vaulttest.TB, s *server.Server) *cases.Site {
 	var ca []byte
 	if s.CA != nil {
@@ -46,10 +54,26 @@ func fronted(tb vaulttest.TB, s *server.Server) *cases.Site {
 	}
 }
 
-func TestTheProgramAgainstARealVault(t *testing.T) {
-	program, err := cases.BuildProgram("..", t.TempDir())
+// build builds the program, once for all tests.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "latchkey-e2e-")
+	if err != nil {
+		return "", err
+	}
+	trash = append(trash, dir)
+	return cases.BuildProgram("..", dir)
+})
+
+func program(t *testing.T) string {
+	t.Helper()
+	path, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases.RunPrograms(t, vault{t}, program)
+	return path
+}
+
+func TestTheProgramAgainstARealVault(t *testing.T) {
+	t.Parallel()
+	cases.RunPrograms(t, vault{t}, program(t))
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"latchkey/e2e/server"
-	"latchkey/internal/vaulttest/cases"
 )
 
 // The agreement that docs/compatibility.md speaks of, asked of the real agent:
@@ -42,11 +41,7 @@ func TestCheckAgreesWithTheRealAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	latchkey, err := cases.BuildProgram("..", t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	j := judges{agent, latchkey}
+	j := judges{agent, program(t)}
 	t.Run("whole configurations", j.files)
 	t.Run("one key after the other", j.table)
 }

@@ -6,14 +6,18 @@ import (
 	"syscall"
 )
 
-// diesWithParent says whether start can keep its promise.
+// diesWithParent says whether Start can keep its promise.
 const diesWithParent = true
 
-// start runs cmd so that the kernel kills it when this process dies, whatever
-// of. The kernel watches the thread that started it, so that thread is kept
-// until the process has ended; wait is closed then.
-func start(cmd *exec.Cmd) (wait <-chan struct{}, err error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+// Start runs cmd, in a process group of its own, so that the kernel kills it
+// when this process dies, whatever of. The kernel watches the thread that
+// started it, so that thread is kept until the process has ended; wait is closed
+// then.
+func Start(cmd *exec.Cmd) (wait <-chan struct{}, err error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig, cmd.SysProcAttr.Setpgid = syscall.SIGKILL, true
 	started, done := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(done)

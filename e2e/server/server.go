@@ -74,7 +74,7 @@ func begin(binary string, prepare func(*Server, int) error, setUp func(*Server) 
 			return nil, err
 		}
 		s := &Server{dir: dir, client: &http.Client{Timeout: patience}}
-		port, err := freePort()
+		port, err := FreePort()
 		if err == nil {
 			err = prepare(s, port)
 		}
@@ -134,7 +134,7 @@ func (s *Server) run() error {
 	s.cmd.Dir = s.dir
 	// Nothing of the caller's environment: it may name another Vault.
 	s.cmd.Env = []string{"HOME=" + s.dir, "TMPDIR=" + s.dir, "PATH=" + os.Getenv("PATH")}
-	if s.ended, err = start(s.cmd); err != nil {
+	if s.ended, err = Start(s.cmd); err != nil {
 		s.cmd = nil
 		return err
 	}
@@ -273,7 +273,8 @@ func (s *Server) call(method, path string, body, into any) (int, error) {
 	return resp.StatusCode, err
 }
 
-func freePort() (int, error) {
+// FreePort returns a port of loopback that nobody listens on now.
+func FreePort() (int, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err

@@ -5,13 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -28,6 +31,13 @@ type Target interface {
 	Secure(tb vaulttest.TB) *Site
 	// Own is a server for this case alone.
 	Own(tb vaulttest.TB) *Own
+	// Pace is how fast time goes by in cases that watch a token live.
+	Pace() Pace
+}
+
+// Pace is the life of a token and how long it is watched.
+type Pace struct {
+	TTL, Max, Watch time.Duration
 }
 
 // Site is one server as a case sees it.
@@ -39,6 +49,8 @@ type Site struct {
 	CAFile string
 	// Front stands between the program and the server; nil on TLS.
 	Front *vaulttest.Front
+	// Events has the server tell of changes; nil where it cannot.
+	Events func(bool)
 }
 
 // Own is a server that its case may seal and stop.
@@ -77,14 +89,30 @@ func RunPrograms(t *testing.T, target Target, program string) {
 	for _, name := range slices.Sorted(maps.Keys(Programs)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := &Kit{T: t, Target: target, Program: program, Dir: t.TempDir()}
-			k.name = fmt.Sprintf("k%d", counter.Add(1))
-			Programs[name](k)
+			Programs[name](NewKit(t, target, program))
 		})
 	}
 }
 
+// NewKit returns what a case works with, in a directory of its own.
+func NewKit(t *testing.T, target Target, program string) *Kit {
+	t.Helper()
+	return &Kit{T: t, Target: target, Program: program, Dir: t.TempDir(), name: fmt.Sprintf("k%d", counter.Add(1))}
+}
+
 var counter atomic.Int64
+
+// Widen lets more cases run side by side than there are processors, for they
+// mostly wait. A TestMain calls it before it runs the tests; -parallel wins.
+func Widen() {
+	if !flag.Parsed() {
+		flag.Parse()
+	}
+	parallel := flag.Lookup("test.parallel")
+	if parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = parallel.Value.Set("10")
+	}
+}
 
 // Use chooses the server that the program is pointed at.
 func (k *Kit) Use(s *Site) *Site {
@@ -131,10 +159,7 @@ func (k *Kit) RunWith(env []string, args ...string) Result {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, k.Program, args...)
 	cmd.Dir = k.Dir
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + k.Dir, "TMPDIR=" + k.Dir}, env...)
-	if k.Site != nil {
-		cmd.Env = append(cmd.Env, "VAULT_ADDR="+k.Site.Addr, "VAULT_CACERT="+k.Site.CAFile)
-	}
+	cmd.Env = append(k.environ(), env...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	before := k.secrets()
@@ -152,6 +177,15 @@ func (k *Kit) RunWith(env []string, args ...string) Result {
 	}
 	k.quiet(before, r)
 	return r
+}
+
+// environ is the environment of every run: nothing of the caller's but PATH.
+func (k *Kit) environ() []string {
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + k.Dir, "TMPDIR=" + k.Dir}
+	if k.Site != nil {
+		env = append(env, "VAULT_ADDR="+k.Site.Addr, "VAULT_CACERT="+k.Site.CAFile)
+	}
+	return env
 }
 
 // Exits fails the case unless the run ended with this code.

@@ -2,6 +2,9 @@ package cases
 
 import (
 	"testing"
+	"time"
+
+	"go.uber.org/goleak"
 
 	"latchkey/internal/vaulttest"
 )
@@ -24,9 +27,18 @@ func (fake) Own(tb vaulttest.TB) *Own {
 	}
 }
 
+func (fake) Pace() Pace {
+	return Pace{TTL: 2 * time.Second, Max: 6 * time.Second, Watch: 15 * time.Second}
+}
+
 func site(tb vaulttest.TB, s *vaulttest.Server) *Site {
 	admin := s.Admin(tb)
-	return &Site{Admin: admin, Addr: s.Addr(), CAFile: s.CAFile(), Front: s.Front}
+	return &Site{Admin: admin, Addr: s.Addr(), CAFile: s.CAFile(), Front: s.Front, Events: s.Events}
+}
+
+func TestMain(m *testing.M) {
+	Widen()
+	goleak.VerifyTestMain(m)
 }
 
 func TestTheProgramAgainstTheFake(t *testing.T) {
