@@ -281,6 +281,38 @@ func TestOutputIsAppendedToFiles(t *testing.T) {
 	}
 }
 
+func TestTheReaderOfAPipeSeesNoEndBeforeTheProgramStarts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(r)
+	s, err := NewSupervisor(SupervisorOptions{Command: []string{"echo", "hello"}, StdoutFile: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen error
+	s.launch = func(env []string) (job, error) {
+		_, seen = syscall.Read(r, make([]byte, 1))
+		return s.startProcess(env)
+	}
+	s.Update([]string{envPath})
+	if err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if seen != syscall.EAGAIN { // nil is the end
+		t.Errorf("its reader saw %v", seen)
+	}
+	buf := make([]byte, 16)
+	if n, err := syscall.Read(r, buf); err != nil || string(buf[:n]) != "hello\n" {
+		t.Errorf("its reader got %q, %v", buf[:max(n, 0)], err)
+	}
+}
+
 func TestAnOutputThatCannotBeOpenedIsToldAtOnce(t *testing.T) {
 	for name, o := range map[string]SupervisorOptions{
 		"standard output": {StdoutFile: "/no/such/file"},

@@ -23,21 +23,9 @@ const patience = 10
 // to run.
 
 func (s *Supervisor) run(ctx context.Context) error {
-	out, err := s.opts.outputs() // a bad path is told before there is a secret
-	if err != nil {
-		return err
-	}
-	out.close()
 	s.tty = openTerminal(s.opts.Stdin)
 	defer s.tty.close()
-	select {
-	case <-s.wake:
-	case <-ctx.Done():
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	j, err := s.start()
+	j, err := s.first(ctx)
 	for err == nil {
 		switch s.attend(ctx, j) {
 		case itEnded:
@@ -50,6 +38,25 @@ func (s *Supervisor) run(ctx context.Context) error {
 		j, err = s.restart(ctx)
 	}
 	return err
+}
+
+// first starts the program when there is an environment for it.
+func (s *Supervisor) first(ctx context.Context) (job, error) {
+	// A bad path is told before there is a secret. What is open stays so until
+	// the program has it: the reader of a pipe must not see an end between.
+	out, err := s.opts.outputs()
+	if err != nil {
+		return nil, err
+	}
+	defer out.close()
+	select {
+	case <-s.wake:
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return s.start()
 }
 
 // verdict is what attend came to.
