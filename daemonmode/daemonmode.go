@@ -140,6 +140,7 @@ func Run(ctx context.Context, j Job, o Options) error {
 	d.startToken(j)
 	d.g.start("ready", d.announce)
 	d.g.start("watchdog", d.watchdog)
+	d.g.start("orphans", child.Reap)
 	d.g.start("signals", d.signals)
 
 	var err error
