@@ -296,36 +296,31 @@ func TestAChangeInTheMiddleOfARoundIsNotLost(t *testing.T) {
 		dir, src := t.TempDir(), newSource()
 		src.set("kv/a", "1")
 		src.set("kv/b", "1")
-		first := true
+		meanwhile := make(chan string, 1)
 		src.hook = func(_ context.Context, r Request) error {
 			// kv/a is answered already, and held; kv/b is on its way.
-			if r.Path == "kv/b" && first {
-				first = false
+			select {
+			case v := <-meanwhile:
 				time.Sleep(time.Second)
-				src.set("kv/a", "2")
+				src.set("kv/a", v)
+			default:
 			}
 			return nil
 		}
-		watch(t, src, Options{}, WatchOptions{}, spec(dir, "ab", of("kv/a")+of("kv/b")))
+		text := of("kv/a") + `{{ with secret "kv/a" }}{{ with secret "kv/b" }}{{ .Data.data.v }}{{ end }}{{ end }}`
+		src.held[Request{Path: "kv/a"}.Key()], src.names[Request{Path: "kv/a"}.Key()] = src.secrets["kv/a"], "kv/a"
+		meanwhile <- "2"
+		w := watch(t, src, Options{}, WatchOptions{}, spec(dir, "ab", text))
 		after(time.Minute)
 		if got := read(t, filepath.Join(dir, "ab")); got != "21" {
 			t.Errorf("holds %q", got)
 		}
 		// Now with keys that it is known to use.
 		src.loses("kv/b", nil)
-		delete(src.errs, "kv/b")
-		first = true
-		src.set("kv/a", "3")
-		src.hook = func(_ context.Context, r Request) error {
-			if r.Path == "kv/b" && first {
-				first = false
-				time.Sleep(time.Second)
-				src.set("kv/a", "4")
-			}
-			return nil
-		}
+		meanwhile <- "4"
+		w.Changed(Request{Path: "kv/b"}.Key())
 		after(time.Minute)
-		if got := read(t, filepath.Join(dir, "ab")); got != "41" {
+		if got := read(t, filepath.Join(dir, "ab")); got != "41" || len(meanwhile) != 0 {
 			t.Errorf("holds %q", got)
 		}
 	})
