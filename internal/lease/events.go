@@ -37,6 +37,10 @@ var reconnect = retry.Schedule{Base: time.Second, Max: time.Minute, Jitter: 0.5}
 // reconnectDenied is how often to ask again what the policy does not allow.
 const reconnectDenied = time.Hour
 
+// beforeLogin is how often to look whether there is a token to ask with. That
+// sends nothing.
+const beforeLogin = 250 * time.Millisecond
+
 // steady is how long a connection has to stand for its loss to be a first one.
 const steady = time.Minute
 
@@ -49,6 +53,13 @@ func (e *Events) Run(ctx context.Context, touch func(path string)) error {
 		stood, err := e.listen(ctx, touch)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if errors.Is(err, vault.ErrNotLoggedIn) {
+			failures = 0
+			if !retry.Sleep(ctx, beforeLogin) {
+				return context.Cause(ctx)
+			}
+			continue
 		}
 		if errors.Is(err, vault.ErrNotFound) || errors.Is(err, vault.ErrBadRequest) {
 			e.log.Warn("the server tells of no events: changes are found by polling alone", "error", err)

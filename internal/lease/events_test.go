@@ -90,6 +90,17 @@ func TestAServerWithoutEventsIsToldOfOnceAndNotAskedAgain(t *testing.T) {
 	}
 }
 
+func TestBeforeTheLoginNobodyIsToldThatThereAreNoEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		early := act{err: &vault.Error{Kind: vault.ErrNotLoggedIn}}
+		s := &stage{acts: []act{early, early, early, early, {stands: time.Hour, events: []vault.Event{{Path: "kv/data/a", Modified: true}}, err: errGone}}}
+		touched, log := attend(t, s, 10*time.Second)
+		if fmt.Sprint(touched) != "[kv/data/a]" || s.times[4].Sub(s.times[0]) > 2*time.Second || log.count("WARN") != 0 {
+			t.Errorf("touched %v, subscribed after %v\n%s", touched, s.times[4].Sub(s.times[0]), log)
+		}
+	})
+}
+
 func TestAPolicyThatDoesNotAllowEventsIsAskedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{acts: []act{{err: errDenied}}}

@@ -35,6 +35,9 @@ var (
 	ErrInsecure = errors.New("not secure")
 	// ErrNoToken: a login was answered without a token.
 	ErrNoToken = errors.New("answer holds no token")
+	// ErrNotLoggedIn: what needs a token was asked for without one, and nothing
+	// was sent.
+	ErrNotLoggedIn = errors.New("not logged in yet")
 )
 
 // Error is a failed request.

@@ -30,15 +30,18 @@ const maxEvent = 1 << 20
 // Subscribe hears of events of a kind, such as "kv-v2/data-write" or "kv*", and
 // calls each for one after the other: first with the zero Event, as soon as the
 // server has agreed, then for each that has a path. It blocks until ctx ends or
-// the connection does, and its error is never nil: ErrNotFound where the server
-// has no events or knows none of this kind, ErrDenied where the policy does not
-// allow them, ErrUnreachable for a connection that ended.
+// the connection does, and its error is never nil: ErrNotLoggedIn without a token,
+// ErrNotFound where the server has no events or knows none of this kind, ErrDenied
+// where the policy does not allow them, ErrUnreachable for a connection that ended.
 func (c *Client) Subscribe(ctx context.Context, kind string, each func(Event)) error {
 	r := request{
 		op: "subscribe to", method: http.MethodGet, path: "sys/events/subscribe/" + kind, query: url.Values{"json": {"true"}},
 	}
+	if c.token.Empty() {
+		return &Error{Kind: ErrNotLoggedIn, Op: r.op, Path: r.path}
+	}
 	conn, err := c.upgrade(ctx, r)
-	if c.seen != nil && !c.token.Empty() {
+	if c.seen != nil {
 		c.seen(c.token, err)
 	}
 	if err != nil {

@@ -165,6 +165,19 @@ func TestWhyThereAreNoEvents(t *testing.T) {
 	}
 }
 
+func TestNobodySubscribesWithoutAToken(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the server was asked") }))
+	defer s.Close()
+	c, err := New(Config{Address: s.URL, Seen: func(cred.Redacted, error) { t.Error("a token was seen") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.Subscribe(t.Context(), "kv*", func(Event) { t.Error("agreed") }); !errors.Is(err, ErrNotLoggedIn) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 func TestASubscriptionNeverLeavesTLS(t *testing.T) {
 	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the token was sent in clear") }))
 	defer plain.Close()
