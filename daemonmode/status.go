@@ -93,7 +93,7 @@ func sinkStatus(k sink.Status) health.Sink {
 func templateStatus(t template.Status) health.Template {
 	return health.Template{
 		Name: t.Name, Destination: t.Destination, Variable: t.Variable, RenderedAt: t.RenderedAt, ChangedAt: t.ChangedAt,
-		Next: health.Next{Action: t.Next, At: t.NextAt}, Failure: failure(t.Err, time.Time{}),
+		Next: health.Next{Action: t.Next, At: t.NextAt}, Failure: failure(t.Err, t.ErrAt),
 	}
 }
 

@@ -199,6 +199,7 @@ func TestCheck_warns(t *testing.T) {
 		{"telemetry in a one-shot", aAuth + "telemetry { disable_hostname = true }", ModeOnce, "telemetry is not used by a one-shot"},
 		{"wait in a one-shot", aAuth + "template { source = \"s\" destination = \"d\" wait = \"1s\" }", ModeOnce, "template[0].wait is not used by a one-shot"},
 		{"reload_signal in a one-shot", aAuth + "template { source = \"s\" destination = \"d\" exec { command = [\"x\"] reload_signal = \"SIGHUP\" } }", ModeOnce, "template[0].exec.reload_signal is not used by a one-shot"},
+		{"reload_signal where it stays", aAuth + "template { source = \"s\" destination = \"d\" exec { command = [\"x\"] reload_signal = \"SIGHUP\" } }", ModeDaemon, "template[0].exec.reload_signal is not used: the command of a template runs to its end, and once more when the file changed meanwhile"},
 		{"splay in a one-shot", aAuth + "template { source = \"s\" destination = \"d\" exec { command = [\"x\"] splay = \"1s\" } }", ModeOnce, "template[0].exec.splay is not used by a one-shot"},
 		{"interval in a one-shot", aAuth + "template_config { static_secret_render_interval = 5 exit_on_retry_failure = true }", ModeOnce, "template_config.static_secret_render_interval is not used by a one-shot"},
 		{"ca_path beside ca_cert", aAuth + "vault { ca_cert = \"a\" ca_path = \"b\" }", ModeCheck, "vault.ca_path is not used: ca_cert wins over it"},

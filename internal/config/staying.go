@@ -28,6 +28,12 @@ func (c *checker) staying() {
 		c.warn("exit_after_auth", "is not used: this mode stays", "latchkey agent does as it says, latchkey once ends in any case")
 	}
 	c.unproxied()
+	for i := range f.Templates {
+		if e := f.Templates[i].Exec; e != nil && e.ReloadSignal != "" {
+			c.warn(fmt.Sprintf("template[%d].exec.reload_signal", i), "is not used: the command of a template runs to its end, and once more when the file changed meanwhile",
+				"a process that takes a signal belongs into the exec stanza, with restart_on_secret_changes")
+		}
+	}
 	if aa := f.AutoAuth; aa != nil && aa.Method.WrapTTL > 0 {
 		c.warn("auto_auth.method.wrap_ttl", "leaves nothing to renew: the next login comes with new credentials, and not before",
 			"wrap_ttl on the sink wraps a token that is kept alive")
