@@ -1,4 +1,6 @@
 // Package e2e holds the cases of internal/vaulttest/cases against a real Vault;
 // see its tests. `go test -run AsRecorded -record .` writes the transcripts that
 // the fake is held to anew. `go run ./getvault` builds the server beforehand.
+// Live database credentials need a PostgreSQL; the package postgres says where
+// it comes from.
 package e2e

@@ -156,7 +156,7 @@ func (d *Daemon) Stops() {
 }
 
 // slack is what a busy machine may add to a time that is promised.
-const slack = 2 * time.Second
+const slack = time.Second
 
 // Until asks, fifty times a second, until the answer is yes, and returns how
 // long that took.

@@ -3,7 +3,6 @@
 package cases
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,7 +19,6 @@ var _ = add(map[string]func(*Kit){
 	"daemon: a batch token is replaced before its end":           batchToken,
 	"daemon: a token without the right to renew causes no storm": noRenewSelf,
 	"daemon: a role that is gone causes no storm":                roleGone,
-	"daemon: a user whose policies change":                       userChanges,
 	"daemon: a revoked token is replaced with one login":         revokedOutside,
 	"daemon: a revoked token is noticed by its renewal":          revokedUnused,
 	"daemon: a denial by policy is no reason to log in":          policyChanges,
@@ -132,27 +130,6 @@ func roleGone(k *Kit) {
 	k.Soon("there is a good token again", func() bool {
 		return k.Site.As(k.peek("token")).Do("GET", "auth/token/lookup-self", nil).Status == 200
 	})
-	d.Stops()
-}
-
-// userChanges: the server refuses to renew with 500 and 204, and a login gives
-// what is right from then on. The sink has a good token at every moment.
-func userChanges(k *Kit) {
-	k.Shared()
-	k.Site.EnableAuth(k.name, "userpass")
-	user := "auth/" + k.name + "/users/ann"
-	k.Site.OK("POST", user, m{"password": canary + "pw", "token_policies": "default", "token_ttl": "4s"})
-	k.Write("password", canary+"pw\n")
-	d := k.Daemon(auto(k.method("userpass", `username = "ann"`, `password_file_path = "password"`), fileSink)).Ready()
-	first := k.alive("token")
-	k.Site.OK("POST", user, m{"token_policies": "default,more", "token_ttl": "1h"})
-	k.Soon("there is a token with the new policies", func() bool { return k.alive("token") != first })
-	policies := fmt.Sprint(k.goodToken("token").At("data.policies"))
-	if policies != "[default more]" {
-		k.Errorf("the new token has %s", policies)
-	}
-	k.calm(3, "PUT", "auth/"+k.name+"/login/ann")
-	k.calm(8, "PUT", "auth/token/renew-self")
 	d.Stops()
 }
 

@@ -3,6 +3,7 @@
 package cases
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,6 +18,7 @@ var _ = add(map[string]func(*Kit){
 	"daemon: a lease in a file is a living one":                   leaseLives,
 	"daemon: a lease goes with its token and is got anew":         leaseOfToken,
 	"daemon: a certificate is issued anew before its end":         certIssuedAnew,
+	"daemon: a changed secret is told by an event":                eventTells,
 	"daemon: a file that others touch is put back":                fileTouched,
 	"daemon: a template for a command that fails":                 commandFailsAlone,
 })
@@ -188,6 +190,31 @@ func certIssuedAnew(k *Kit) {
 	first := k.Read("cert.pem")
 	k.Soon("there is another certificate", func() bool { return k.peek("cert.pem") != first })
 	k.calm(5, "PUT", k.name+"/issue/app")
+	d.Stops()
+}
+
+// eventTells: where the server has no events, nobody waits for any, and the
+// poll finds the change.
+func eventTells(k *Kit) {
+	k.Shared()
+	interval := "1s"
+	if k.Site.Events != nil {
+		k.Site.Events(true)
+		interval = "1h"
+	}
+	k.kv2("app", m{"password": canary + "1"})
+	k.Site.Policy(k.name, map[string][]string{
+		k.name + "/data/*": {"read", "subscribe"}, k.name + "/metadata/*": {"read"}, "sys/events/subscribe/*": {"read"},
+	})
+	d := k.Daemon("template_config {\n static_secret_events = true\n static_secret_render_interval = \"" + interval + "\"\n}\n" +
+		k.keep(m{"token_policies": k.name, "token_ttl": "1h"}) + k.template("app", "{{.Data.data.password}}")).Ready()
+	k.Until("it has asked for events", func() bool { return k.Site.Front.Count("GET", "sys/events/subscribe/*") > 0 })
+	for i := range 3 {
+		value := fmt.Sprint(canary, "event", i)
+		k.Site.WriteKV2(k.name, "app", m{"password": value})
+		k.Soon("the change is rendered", func() bool { return k.Has("app", value) })
+	}
+	k.calm(5, "GET", "sys/events/subscribe/*")
 	d.Stops()
 }
 
