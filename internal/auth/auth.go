@@ -40,6 +40,15 @@ type Method interface {
 	Login(ctx context.Context, c *vault.Client) (cred.Token, error)
 }
 
+// Bound is implemented by a Method whose tokens the server renews only over a
+// connection like that of the login.
+type Bound interface {
+	// Reach returns the client to renew with, made of the one that Login
+	// receives, and what to call when it is not used any more. Like Login, it is
+	// not called concurrently.
+	Reach(c *vault.Client) (own *vault.Client, done func(), err error)
+}
+
 // Closer is implemented by a Method that holds resources.
 type Closer interface{ Close() error }
 

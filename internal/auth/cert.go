@@ -59,25 +59,35 @@ func Cert(o Options) (Method, error) {
 
 func (m *cert) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
 	m.mark()
-	tls := m.settings()
-	if m.cfg.ClientCert != "" || m.cfg.CACert != "" || m.again && tls.ClientCert != "" {
-		own, err := vault.New(tls)
-		if err != nil {
-			return cred.Token{}, m.o.attempted(fmt.Errorf("%w: %w", ErrCredentials, err))
-		}
-		defer own.Close()
-		c = own.In(c.Namespace()).Wrapping(m.o.Wrap)
+	c, done, err := m.Reach(c)
+	if err != nil {
+		return cred.Token{}, m.o.attempted(err)
 	}
+	defer done()
 	m.again = true
 	body := map[string]any{}
 	if m.cfg.Name != "" {
 		body["name"] = m.cfg.Name
 	}
 	tok, err := login(ctx, c, m.o, body)
-	if err != nil && refused(err) && tls.ClientCert == "" {
+	if err != nil && refused(err) && m.settings().ClientCert == "" {
 		err = fmt.Errorf("%w (no client certificate is configured: set client_cert and client_key)", err)
 	}
 	return tok, err
+}
+
+// Reach returns a client that shows the method's certificate; the server wants to
+// see it at each renewal too.
+func (m *cert) Reach(c *vault.Client) (*vault.Client, func(), error) {
+	tls := m.settings()
+	if m.cfg.ClientCert == "" && m.cfg.CACert == "" && (!m.again || tls.ClientCert == "") {
+		return c, func() {}, nil
+	}
+	own, err := vault.New(tls)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrCredentials, err)
+	}
+	return own.In(c.Namespace()).Wrapping(m.o.Wrap), func() { _ = own.Close() }, nil
 }
 
 // settings is the vault stanza with the method's own files laid over it.

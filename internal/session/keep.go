@@ -137,7 +137,12 @@ func (s *Session) renew(ctx context.Context) {
 		s.o.Log.WarnContext(ctx, "the token cannot be renewed; it will be replaced before its end", "error", err, upcoming(p))
 	default:
 		n := retry.Notice{What: "renew the token", Err: err}
-		s.change(func(st *state, now time.Time) { n.Attempt, n.Next = st.renewals.failed(now, s.o.Retry, err) })
+		s.change(func(st *state, now time.Time) {
+			n.Attempt, n.Next = st.renewals.failed(now, s.o.Retry, err)
+			if errors.Is(err, vault.ErrServer) {
+				st.doubt(now, rand.Float64())
+			}
+		})
 		s.notice(n)
 	}
 	s.change(func(st *state, now time.Time) { st.wrong(err, now) })

@@ -66,7 +66,7 @@ func (s *state) loginAt(now time.Time) time.Time {
 		// Who unwraps a token looks after it, and one without an end needs
 		// nobody to.
 		return time.Time{}
-	case !s.fixed:
+	case !s.fixed && !s.doubted:
 		at = lease.Expires()
 	case s.doubtful(now):
 		at = now

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/retry"
+	"latchkey/internal/vault"
 )
 
 // base is when the tokens of the tables were issued.
@@ -169,5 +171,28 @@ func TestShortLivedTokensAreForgivenAfterAMinute(t *testing.T) {
 	}
 	if len(asked) != 3 || asked[0] != 1 || asked[1] != 2 || asked[2] != 1 {
 		t.Errorf("pauses asked for: %v", asked)
+	}
+}
+
+// A userpass user or a certificate's role that was changed makes the server
+// answer renewals with 500 for ever.
+func TestATokenThatTheServerFailsToRenewIsReplacedBeforeItsEnd(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	lease := cred.Lease{Duration: time.Hour, Renewable: true, Issued: start}
+	var s state
+	s.got(cred.Token{Value: cred.Redact("t"), Lease: lease}, start, 0.5)
+	failed := start.Add(40 * time.Minute)
+	s.doubt(failed, 0.5)
+	s.renewals.failed(failed, retry.Schedule{Base: 30 * time.Second, Max: 30 * time.Second}, vault.ErrServer)
+	if p := s.next(failed); p.do != renew || p.at != failed.Add(30*time.Second) {
+		t.Errorf("next is to %v at %v: renewals go on", p.do, p.at)
+	}
+	at := s.loginAt(failed)
+	if at.Before(failed.Add(13*time.Minute)) || at.After(failed.Add(16*time.Minute)) {
+		t.Errorf("the login is at %v", at)
+	}
+	s.extended(cred.Lease{Duration: time.Hour, Renewable: true, Issued: failed}, failed, 0.5)
+	if at := s.loginAt(failed); at != failed.Add(time.Hour) {
+		t.Errorf("once renewed, the login is at %v", at)
 	}
 }

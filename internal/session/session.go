@@ -77,8 +77,17 @@ func New(m auth.Method, c *vault.Client, o Options) *Session {
 		s.entry = &remembering{Method: m, kept: o.Handover, log: o.Log}
 	}
 	s.extend = func(ctx context.Context, token cred.Redacted) (cred.Lease, error) {
+		c := s.client
+		if b, ok := m.(auth.Bound); ok {
+			own, done, err := b.Reach(c)
+			if err != nil {
+				return cred.Lease{}, err
+			}
+			defer done()
+			c = own
+		}
 		// The server knows what the role grants; a wish could only be less.
-		return s.client.As(token).RenewSelf(ctx, 0)
+		return c.As(token).RenewSelf(ctx, 0)
 	}
 	return s
 }

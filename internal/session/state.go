@@ -20,6 +20,10 @@ type state struct {
 	// that is known.
 	fixed   bool
 	fixedAt time.Time
+	// doubted is set, with fixedAt, for a token that the server failed to renew
+	// although it is there: it may never come to it, so a login is made before
+	// the end, while renewals go on being tried.
+	doubted bool
 	dice    float64
 
 	// invalid: the server does not know the token any more.
@@ -82,6 +86,7 @@ func (s *state) extended(lease cred.Lease, now time.Time, dice float64) {
 		s.err, s.errAt = nil, time.Time{}
 	}
 	s.counted.renewals++
+	s.doubted = false
 	if !lease.Renewable || lease.Duration < s.granted {
 		s.fix(now, dice)
 	}
@@ -90,6 +95,13 @@ func (s *state) extended(lease cred.Lease, now time.Time, dice float64) {
 
 // fix notes that no renewal will move the token's end.
 func (s *state) fix(now time.Time, dice float64) { s.fixed, s.fixedAt, s.dice = true, now, dice }
+
+// doubt notes that the server answered a renewal with a failure of its own.
+func (s *state) doubt(now time.Time, dice float64) {
+	if !s.fixed && !s.doubted {
+		s.doubted, s.fixedAt, s.dice = true, now, dice
+	}
+}
 
 // lost notes that the server does not know the token any more, and reports
 // whether that is news. A login follows at once, unless the token was young: a
