@@ -70,6 +70,9 @@ type Access struct {
 
 // Options is what a reload does not change.
 type Options struct {
+	// Opened is called once the listeners are open, before anything else is
+	// started; its error ends the daemon. Nil for nothing.
+	Opened func() error
 	// Rebuild reads the configuration again; its error changes nothing.
 	Rebuild func() (Job, error)
 	// Signals are those that do not end the daemon.
@@ -132,6 +135,11 @@ func Run(ctx context.Context, j Job, o Options) error {
 	if err := d.open(j); err != nil {
 		return errors.Join(err, d.goodbye(ctx))
 	}
+	if o.Opened != nil {
+		if err := o.Opened(); err != nil {
+			return errors.Join(err, d.goodbye(ctx))
+		}
+	}
 	d.g.start("telemetry", o.Metrics.Run)
 	d.startSinks(j)
 	d.startLeases(j)
@@ -174,6 +182,7 @@ func newDaemon(ctx context.Context, j Job, o Options) *daemon {
 // may still want its secrets and its listener, then all the rest; at last the
 // token, if it is to be revoked.
 func (d *daemon) goodbye(ctx context.Context) error {
+	d.g.close()
 	d.o.Notify.Stopping()
 	d.g.stopWithin("signals", partingOfSignals)
 	d.g.stop("child")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -26,6 +27,8 @@ type group struct {
 
 	mu      sync.Mutex
 	running map[string]*running
+	// closing: who is started now is told at once to end.
+	closing bool
 	first   chan ending
 }
 
@@ -62,6 +65,9 @@ func (g *group) start(name string, a actor) {
 	ctx, cancel := context.WithCancelCause(g.ctx)
 	r := &running{cancel: func() { cancel(errStop) }, done: make(chan struct{})}
 	g.mu.Lock()
+	if g.closing {
+		r.cancel()
+	}
 	g.running[name] = r
 	g.mu.Unlock()
 	g.log.Debug("starting", "part", name)
@@ -91,16 +97,27 @@ func guarded(ctx context.Context, a actor) (err error) {
 	return a(ctx)
 }
 
+// close says that the end has begun: nobody is started any more to stay. A
+// reload may be under way, and what it starts would be waited for by nobody.
+func (g *group) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closing = true
+}
+
 // stop ends an actor and waits for it; one that does not run is stopped already.
+// Until it has ended, whoever else stops it waits for it too.
 func (g *group) stop(name string) {
-	if r := g.take(name); r != nil {
+	if r := g.tell(name); r != nil {
 		<-r.done
+		g.forget(name, r)
 	}
 }
 
-// stopWithin is stop that waits no longer than patience.
+// stopWithin is stop that waits no longer than patience, and leaves behind an
+// actor that takes longer.
 func (g *group) stopWithin(name string, patience time.Duration) {
-	r := g.take(name)
+	r := g.tell(name)
 	if r == nil {
 		return
 	}
@@ -110,18 +127,27 @@ func (g *group) stopWithin(name string, patience time.Duration) {
 	case <-r.done:
 	case <-late.C:
 	}
+	g.forget(name, r)
 }
 
-// take tells an actor to end and forgets it.
-func (g *group) take(name string) *running {
+// tell tells an actor to end.
+func (g *group) tell(name string) *running {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := g.running[name]
-	delete(g.running, name)
 	if r != nil {
 		r.cancel()
 	}
 	return r
+}
+
+// forget takes an actor off the list, unless another has its name by now.
+func (g *group) forget(name string, r *running) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.running[name] == r {
+		delete(g.running, name)
+	}
 }
 
 // ended yields how the first actor ended that did so by itself.
@@ -134,10 +160,11 @@ func (g *group) stopAll(patience time.Duration) error {
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	running := maps.Clone(g.running)
+	g.mu.Unlock()
 	var stuck []string
 	over := false
-	for name, r := range g.running {
+	for name, r := range running {
 		if !over {
 			select {
 			case <-r.done:

@@ -88,3 +88,53 @@ func TestWhatHangsIsNamedAndLeftBehind(t *testing.T) {
 		close(release)
 	})
 }
+
+// A reload may be stopping an actor when the end comes.
+func TestAnEndWaitsForAnActorThatAReloadIsStopping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := quiet(t)
+		g.start("child", func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(30 * time.Second)
+			return context.Cause(ctx)
+		})
+		start := time.Now()
+		reloaded := make(chan struct{})
+		go func() {
+			defer close(reloaded)
+			g.stop("child")
+		}()
+		time.Sleep(time.Second)
+		g.stop("child")
+		if took := time.Since(start); took != 30*time.Second {
+			t.Errorf("it was waited for until %v", took)
+		}
+		<-reloaded
+	})
+}
+
+func TestWhatAReloadStartsAtTheEndEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := quiet(t)
+		g.start("other", patient)
+		g.close()
+		g.start("child", patient)
+		synctest.Wait()
+		g.mu.Lock()
+		child, other := g.running["child"], g.running["other"]
+		g.mu.Unlock()
+		select {
+		case <-child.done:
+		default:
+			t.Error("it runs")
+		}
+		select {
+		case <-other.done:
+			t.Error("who was there before has ended")
+		default:
+		}
+		if err := g.stopAll(time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 
 	"latchkey/internal/config"
 	"latchkey/internal/health"
@@ -92,8 +93,7 @@ func (s *server) serve(ctx context.Context) error {
 }
 
 // reopen closes and opens what the next job has otherwise, and has the rest read
-// its certificates again. What cannot be opened at an address that is new leaves
-// everything as it was.
+// its certificates again. What cannot be opened leaves everything as it was.
 func (d *daemon) reopen(next Job, changed bool) error {
 	d.mu.Lock()
 	now := make(map[string]*server, len(d.servers))
@@ -108,32 +108,49 @@ func (d *daemon) reopen(next Job, changed bool) error {
 		}
 		return errors.Join(errs...)
 	}
+	// What was changed is changed back when the rest cannot be.
+	var undo []func() error
+	failed := func(err error) error {
+		for _, back := range slices.Backward(undo) {
+			err = errors.Join(err, back())
+		}
+		return err
+	}
 	wanted := map[string]bool{}
-	var fresh []string
 	for _, l := range next.listeners() {
-		wanted[nameOf(l)] = true
-		if now[nameOf(l)] != nil {
+		name := nameOf(l)
+		wanted[name] = true
+		if now[name] != nil {
 			continue
 		}
 		if err := d.listen(l); err != nil {
-			for _, name := range fresh {
-				d.shut(name)
-			}
-			return err
+			return failed(err)
 		}
-		fresh = append(fresh, nameOf(l))
+		undo = append(undo, func() error { d.shut(name); return nil })
+	}
+	for _, l := range next.listeners() {
+		s := now[nameOf(l)]
+		if s == nil {
+			continue
+		}
+		if err := d.relisten(s, l); err != nil {
+			return failed(err)
+		}
+		undo = append(undo, func() error { return d.relisten(d.named(s.name), s.settings) })
 	}
 	for name := range now {
 		if !wanted[name] {
 			d.shut(name)
 		}
 	}
-	for _, l := range next.listeners() {
-		if s := now[nameOf(l)]; s != nil {
-			errs = append(errs, d.relisten(s, l))
-		}
-	}
-	return errors.Join(errs...)
+	return nil
+}
+
+// named is the open listener of that name, nil when there is none.
+func (d *daemon) named(name string) *server {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.servers[name]
 }
 
 // relisten opens an address again with other settings, and with the old ones

@@ -104,15 +104,15 @@ func (d *staying) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.writePIDFile(); err != nil {
-		return err
-	}
 	defer d.removePIDFile()
 	d.attend(s.file)
 	if d.up != nil {
 		d.up(d.signals)
 	}
 	return daemonmode.Run(ctx, job, daemonmode.Options{
+		// After the listeners: a second daemon that finds them taken must leave
+		// the first one's file alone.
+		Opened:  d.writePIDFile,
 		Rebuild: d.rebuild, Signals: d.signals.c,
 		Profile: func(ctx context.Context) error { return profile(ctx, s.log) },
 		Revoke:  d.g.has("revoke-on-exit"), Metrics: d.metrics, Notify: systemd.New(logging.Named(s.log, "systemd")),
@@ -123,8 +123,9 @@ func (d *staying) serve(ctx context.Context) error {
 // attend has this room do what a configuration says.
 func (d *staying) attend(f *config.File) {
 	d.signals.forward(f.Exec != nil)
-	d.childEnd.Store(0)
-	if f.Exec != nil {
+	// Never less than before: a reload may still wait for the process of the
+	// configuration that it replaces.
+	if f.Exec != nil && d.childEnd.Load() < int64(f.Exec.RestartKillTimeout) {
 		d.childEnd.Store(int64(f.Exec.RestartKillTimeout))
 	}
 }
