@@ -75,6 +75,8 @@ func tokenStatus(s *session.Session, now time.Time) health.Token {
 		t.State = "none"
 	case st.Token.Lease.Expired(now):
 		t.State = "expired"
+	case !st.Valid:
+		t.State = "invalid"
 	}
 	if st.Token.Accessor != "" {
 		t.AccessorHash = health.Hash(st.Token.Accessor)
@@ -117,7 +119,7 @@ func reasons(j Job, s health.Status, complete bool) []string {
 	var why []string
 	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 	if j.Access.Session != nil && s.Token.State != "valid" {
-		say("the token is %s", map[string]string{"none": "still to come", "expired": "expired"}[s.Token.State])
+		say("the token is %s", map[string]string{"none": "still to come", "expired": "expired", "invalid": "not valid any more"}[s.Token.State])
 	}
 	for _, k := range s.Sinks {
 		switch {

@@ -53,7 +53,8 @@ type Failure struct {
 
 // Token is how the login is.
 type Token struct {
-	// State is "none" before the first success, "valid", or "expired".
+	// State is "none" before the first success, "valid", "expired", or "invalid"
+	// when the server does not take it any more.
 	State string `json:"state"`
 	// AccessorHash is Hash of the token's accessor.
 	AccessorHash string `json:"accessor_hash,omitempty"`
