@@ -25,6 +25,7 @@ type world struct {
 	args           []string
 	environ        []string
 	lookup         func(string) (string, bool)
+	stdin          *os.File // nil for an empty one
 	stdout, stderr io.Writer
 	// logger builds the log; nil for logging.New.
 	logger func(logging.Options) (*slog.Logger, *logging.Output, error)
@@ -37,7 +38,7 @@ func main() {
 	ctx, stop := signalled()
 	code := run(ctx, world{
 		args: os.Args[1:], environ: os.Environ(), lookup: os.LookupEnv,
-		stdout: os.Stdout, stderr: os.Stderr, width: widthOf(os.Stderr),
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, width: widthOf(os.Stderr),
 	})
 	stop()
 	os.Exit(code)

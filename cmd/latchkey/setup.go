@@ -167,7 +167,7 @@ func (s *setup) build(m config.Mode) (*wiring.Parts, error) {
 func (s *setup) parts(preserve bool) wiring.Options {
 	return wiring.Options{
 		Method: methods.Lookup, Environ: s.w.environ, Origins: s.origins,
-		Preserve: preserve, Stdout: s.w.stdout, Output: s.w.stderr, Observer: s.observe, Log: s.log, Version: version,
+		Preserve: preserve, Stdin: s.w.stdin, Stdout: s.w.stdout, Output: s.w.stderr, Observer: s.observe, Log: s.log, Version: version,
 	}
 }
 
