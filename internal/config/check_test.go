@@ -184,6 +184,8 @@ func TestCheck_warns(t *testing.T) {
 		{"listener in a one-shot", aAuth + aListener, ModeOnce, "listener[0] is not used by a one-shot"},
 		{"listener in a daemon", aAuth + aListener + aListener, ModeDaemon, "listener[0] " + noProxy},
 		{"listener for metrics in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" }", ModeDaemon, ""},
+		{"quit for vault proxy in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" proxy_api { enable_quit = true } }", ModeDaemon, "listener[0].proxy_api is for vault proxy: nothing can ask to quit here"},
+		{"quit for both in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" proxy_api { enable_quit = true } agent_api { enable_quit = true } }", ModeDaemon, ""},
 		{"cache in a daemon", aAuth + aListener + "cache { }", ModeDaemon, "cache " + noProxy},
 		{"api_proxy in a daemon", aAuth + aListener + "cache { }\napi_proxy { }", ModeDaemon, "api_proxy " + noProxy},
 		{"no proxy in a check", aAuth + aListener + "api_proxy { }", ModeCheck, ""},

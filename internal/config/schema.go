@@ -301,8 +301,8 @@ var agentAPIStanza = stanza{
 
 var proxyAPIStanza = stanza{
 	name: "proxy_api",
-	doc:  "As agent_api, under vault proxy's names.",
-	keys: []key{{name: "enable_quit", typ: tBool, def: "false", doc: "Serve /proxy/v1/quit.", at: func(t any) any { return &t.(*Listener).ProxyEnableQuit }}},
+	doc:  "The same for vault proxy. Without effect here, as in Vault Agent.",
+	keys: []key{{name: "enable_quit", typ: tBool, def: "false", doc: "Serve /proxy/v1/quit. Without effect here; agent_api turns /agent/v1/quit on.", at: func(t any) any { return &t.(*Listener).ProxyEnableQuit }}},
 }
 
 var templateStanza = stanza{

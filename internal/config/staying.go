@@ -23,6 +23,9 @@ func (c *checker) staying() {
 		if l.Type == "unix" && f.StatusSocket != "" && filepath.Clean(l.Address) == filepath.Clean(f.StatusSocket) {
 			c.problem("status_socket", fmt.Sprintf("is the address of listener[%d] too", i), "that listener serves the same; leave one of them out")
 		}
+		if l.ProxyEnableQuit && !l.EnableQuit {
+			c.warn(fmt.Sprintf("listener[%d].proxy_api", i), "is for vault proxy: nothing can ask to quit here", "agent_api { enable_quit = true } turns /agent/v1/quit on")
+		}
 	}
 	if f.ExitAfterAuth {
 		c.warn("exit_after_auth", "is not used: this mode stays", "latchkey agent does as it says, latchkey once ends in any case")
