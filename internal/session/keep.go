@@ -62,15 +62,22 @@ func (s *Session) wait(ctx context.Context, watch *watcher) step {
 	return rest
 }
 
-// look returns what is next, and tells the meter how things are.
+// look returns what is next, and tells the meter, and where it is bad the log, how
+// things are.
 func (s *Session) look() plan {
 	var live, left float64
+	var alarm string
+	var bad state
 	p := s.change(func(st *state, now time.Time) {
 		left = st.token.Lease.Left(now).Seconds()
 		if st.live(now) {
 			live = 1
 		}
+		alarm, bad = st.ending(now), *st
 	})
+	if alarm != "" {
+		s.o.Log.Error(alarm, "accessor", bad.token.Accessor, "ends", bad.token.Lease.Expires(), "error", bad.err, upcoming(p))
+	}
 	s.o.Meter.Gauge("authenticated", live)
 	s.o.Meter.Gauge("token.ttl", left)
 	return p

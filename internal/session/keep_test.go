@@ -336,6 +336,57 @@ func TestAnOutageLongerThanTheLeaseEndsInALogin(t *testing.T) {
 	})
 }
 
+func TestATokenThatIsAboutToEndIsToldLoudlyAndOnce(t *testing.T) {
+	const near, over = `level=ERROR msg="token about to expire"`, `level=ERROR msg="the token is over, and there is no other yet"`
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(time.Hour, 768*time.Hour)
+		r := keep(t, w, forever, nil)
+		told := func(what string) int { return strings.Count(r.log.String(), what) }
+		pass(12 * time.Hour)
+		if told("level=ERROR") != 0 {
+			t.Errorf("told of a token that is renewed:\n%s", r.log)
+		}
+		down := func() error { return errDown }
+		w.set(func() { w.renewErr, w.loginErr = down, down })
+		ends := r.State().Token.Lease.Expires()
+		pass(time.Until(ends) - 7*time.Minute)
+		if told(near) != 0 {
+			t.Errorf("told too early:\n%s", r.log)
+		}
+		pass(time.Minute + 20*time.Second)
+		if told(near) != 1 || told(over) != 0 {
+			t.Errorf("near its end:\n%s", r.log)
+		}
+		pass(2 * time.Hour)
+		if told(near) != 1 || told(over) != 1 {
+			t.Errorf("after its end: %d, %d\n%s", told(near), told(over), r.log)
+		}
+		w.set(func() { w.renewErr, w.loginErr = nil, nil })
+		pass(12 * time.Hour)
+		if told("level=ERROR") != 2 {
+			t.Errorf("after the outage:\n%s", r.log)
+		}
+		r.end(t)
+	})
+}
+
+func TestATokenIsToldOfAgainInTheNextOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(time.Hour, 768*time.Hour)
+		r := keep(t, w, forever, nil)
+		for range 2 {
+			w.set(func() { w.renewErr = func() error { return errDown } })
+			pass(time.Until(r.State().Token.Lease.Expires()) - 5*time.Minute)
+			w.set(func() { w.renewErr = nil })
+			pass(5 * time.Minute)
+		}
+		if n := strings.Count(r.log.String(), "token about to expire"); n != 2 {
+			t.Errorf("told %d times:\n%s", n, r.log)
+		}
+		r.end(t)
+	})
+}
+
 func TestADeniedRenewalIsNotRepeated(t *testing.T) {
 	for _, err := range []error{errDenied, errRefused, &vault.Error{Kind: vault.ErrNotFound, Status: 404}} {
 		synctest.Test(t, func(t *testing.T) {

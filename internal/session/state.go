@@ -44,6 +44,8 @@ type state struct {
 
 	err   error
 	errAt time.Time
+	// told is what has been said of the token's end.
+	told alarm
 }
 
 // young is the age below which an invalid token makes the next login wait.
@@ -80,7 +82,7 @@ func (s *state) got(tok cred.Token, now time.Time, dice float64) bool {
 // extended takes the lease of a renewal.
 func (s *state) extended(lease cred.Lease, now time.Time, dice float64) {
 	s.token.Lease = lease
-	s.renewed, s.dice, s.setBack = now, dice, false
+	s.renewed, s.dice, s.setBack, s.told = now, dice, false, silent
 	s.renewals = brake{last: s.renewals.last}
 	if s.logins.failures == 0 {
 		s.err, s.errAt = nil, time.Time{}
