@@ -63,10 +63,13 @@ func (t *table) head(s Status) {
 func (t *table) token(k Token) {
 	t.linef("")
 	state := clean(k.State)
-	if !k.ExpiresAt.IsZero() {
-		state += ", expires " + t.when(k.ExpiresAt)
-	} else if k.State == "valid" {
+	switch {
+	case k.State == "valid" && k.ExpiresAt.IsZero():
 		state += ", no end"
+	case k.State == "valid":
+		state += ", expires " + t.when(k.ExpiresAt)
+	case k.State == "expired" && !k.ExpiresAt.IsZero():
+		state += " " + t.when(k.ExpiresAt)
 	}
 	t.linef("TOKEN      %s", state)
 	t.fact("got", t.when(k.Since), !k.Since.IsZero())

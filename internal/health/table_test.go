@@ -64,6 +64,28 @@ func TestTheTableShowsTroubleFirstAndStopsAtTwenty(t *testing.T) {
 	}
 }
 
+func TestATokenThatIsOfNoUseHasNoTimeLeft(t *testing.T) {
+	for _, c := range []struct {
+		state string
+		ends  time.Time
+		want  string
+	}{
+		{"valid", noon.Add(time.Hour), "TOKEN      valid, expires in 1h\n"},
+		{"valid", time.Time{}, "TOKEN      valid, no end\n"},
+		{"expired", noon.Add(-time.Minute), "TOKEN      expired 1m ago\n"},
+		{"invalid", noon.Add(time.Hour), "TOKEN      invalid\n"},
+		{"none", time.Time{}, "TOKEN      none\n"},
+	} {
+		var b strings.Builder
+		if err := Table(&b, Status{Now: noon, Token: Token{State: c.state, ExpiresAt: c.ends}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), c.want) {
+			t.Errorf("%s: %q is not in\n%s", c.state, c.want, b.String())
+		}
+	}
+}
+
 func TestSpansAreSaidInTwoUnits(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0s", 0: "0s", 999 * time.Millisecond: "0s", 12 * time.Second: "12s", time.Minute: "1m",
