@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
+	"path/filepath"
 	"time"
 
 	"latchkey/internal/child"
@@ -44,6 +45,8 @@ var sections = []string{"log", "vault", "auth", "sinks", "templates", "exec", "l
 
 // BuildLasting makes the parts of a mode that stays. Its error is that of Build.
 func BuildLasting(f *config.File, o Options) (*Lasting, error) {
+	// However long an outage is, somebody may end it.
+	o.Attempts = -1
 	if f.AutoAuth != nil {
 		o.handover = kept(f, o)
 	}
@@ -67,7 +70,7 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	for _, s := range sections {
 		l.Sections[s] = f.Digest(s)
 	}
-	l.Sections["vault"] += contents(f.Vault.CACert, f.Vault.ClientCert, f.Vault.ClientKey)
+	l.Sections["vault"] += contents(append(filesIn(f.Vault.CAPath), f.Vault.CACert, f.Vault.ClientCert, f.Vault.ClientKey)...)
 	var sources []string
 	for _, t := range f.Templates {
 		sources = append(sources, t.Source)
@@ -148,6 +151,16 @@ func contents(paths ...string) string {
 		_, _ = h.Write(sum[:])
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// filesIn lists a folder of certificates, none where it cannot be read.
+func filesIn(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	paths := make([]string, 0, len(entries))
+	for _, e := range entries {
+		paths = append(paths, filepath.Join(dir, e.Name()))
+	}
+	return paths
 }
 
 // identity is the server as one token sees it.

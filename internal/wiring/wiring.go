@@ -52,7 +52,7 @@ type Options struct {
 	Stdin          *os.File
 	Stdout, Output io.Writer
 	// Attempts caps the logins that fail in a row, 0 for a number that only a run
-	// without a deadline reaches, negative for none.
+	// without a deadline reaches, negative for none. BuildLasting sets it.
 	Attempts int
 	Observer retry.Observer
 	// Meter hears what happens; nil for nobody.

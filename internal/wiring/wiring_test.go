@@ -1,6 +1,7 @@
 package wiring
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -9,12 +10,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
+	"latchkey/internal/retry"
+	"latchkey/internal/session"
 	"latchkey/internal/template"
+	"latchkey/internal/vault"
 	"latchkey/internal/vaulttest"
 )
 
@@ -239,5 +244,73 @@ func TestLookup(t *testing.T) {
 	}
 	if _, ok := look("D"); ok {
 		t.Error("D is not there")
+	}
+}
+
+// hopeless is a method that never gets a token.
+type hopeless struct{}
+
+func (hopeless) Login(context.Context, *vault.Client) (cred.Token, error) {
+	return cred.Token{}, auth.ErrCredentials
+}
+
+func TestARunThatStaysNeverGivesUpLoggingIn(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		fails  int
+	}{{"", 2 * maxAttempts}, {"exit_on_err = true", 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			f, origins := load(t, strings.Replace(approle, "METHOD", c.method, 1), nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			o, fails := options(origins), 1
+			o.Method = func(string) (auth.Constructor, error) {
+				return func(auth.Options) (auth.Method, error) { return hopeless{}, nil }, nil
+			}
+			o.Observer = func(retry.Notice) {
+				if fails++; fails == 2*maxAttempts {
+					cancel()
+				}
+			}
+			l, err := BuildLasting(f, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = l.Session.Keep(ctx, func(cred.Token) {})
+			if fails != c.fails || errors.Is(err, session.ErrLogin) != (ctx.Err() == nil) {
+				t.Errorf("%q: ended after %d failures: %v", c.method, fails, err)
+			}
+		})
+	}
+}
+
+func TestACertificateInTheFolderOfCAsIsAChange(t *testing.T) {
+	dir := t.TempDir()
+	add := func(name string) {
+		ca, err := vaulttest.NewCA(name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name+".pem"), ca.PEM, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	digest := func() string {
+		f, origins := load(t, "vault { ca_path = \""+filepath.ToSlash(dir)+"\" }", nil)
+		l, err := BuildLasting(f, options(origins))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Sections["vault"]
+	}
+	// Digests are of one process, so those of two readings compare.
+	add("one")
+	before := digest()
+	if again := digest(); again != before {
+		t.Errorf("the same folder is %s and %s", before, again)
+	}
+	add("two")
+	if digest() == before {
+		t.Error("a certificate that was added is no change")
 	}
 }
