@@ -180,12 +180,30 @@ func (m *tally) get(name string) (int, float64) {
 
 var forever = retry.Schedule{Attempts: -1, Base: time.Second, Max: 5 * time.Minute, Jitter: 0.25}
 
+// journal is a log that may be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
 // run is a session that is being kept.
 type run struct {
 	*Session
 	w     *world
 	meter *tally
-	log   *strings.Builder
+	log   *journal
 	stop  context.CancelCauseFunc
 	done  chan error
 	news  atomic.Int64 // calls of changed
@@ -200,7 +218,7 @@ func keep(t *testing.T, w *world, sched retry.Schedule, changed func(*run, cred.
 	ctx, stop := context.WithCancelCause(t.Context())
 	r := &run{
 		w: w, meter: &tally{counts: map[string]int{}, gauges: map[string]float64{}},
-		log: &strings.Builder{}, stop: stop, done: make(chan error, 1),
+		log: &journal{}, stop: stop, done: make(chan error, 1),
 	}
 	r.Session = New(w, nil, Options{
 		Name: "approle", Mount: "auth/approle", Retry: sched, Meter: r.meter, Reauth: true,
