@@ -321,7 +321,7 @@ func TestAnOutputThatCannotBeOpenedIsToldAtOnce(t *testing.T) {
 		o.Command = []string{"echo", "it ran"}
 		k := keep(t, o) // no Update: nothing was fetched yet
 		rest, err := k.over()
-		if err == nil || !strings.HasPrefix(err.Error(), "the process's "+name+": open ") || rest != "" {
+		if !errors.Is(err, ErrOutput) || !strings.Contains(err.Error(), ": "+name+": open ") || rest != "" {
 			t.Errorf("%s: got %v, %q", name, err, rest)
 		}
 	}

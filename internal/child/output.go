@@ -1,12 +1,17 @@
 package child
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"latchkey/internal/atomicfile"
 )
+
+// ErrOutput is the kind of the error about a file that the output of a supervised
+// program should go to.
+var ErrOutput = errors.New("output not opened")
 
 // outputs are where a supervised program writes to, open.
 type outputs struct {
@@ -25,7 +30,7 @@ func (o *SupervisorOptions) outputs() (*outputs, error) {
 	if o.StdoutFile != "" {
 		f, err := out.open(o.StdoutFile)
 		if err != nil {
-			return nil, fmt.Errorf("the process's standard output: %w", err)
+			return nil, fmt.Errorf("%w: standard output: %w", ErrOutput, err)
 		}
 		out.stdout = f
 	}
@@ -36,7 +41,7 @@ func (o *SupervisorOptions) outputs() (*outputs, error) {
 		f, err := out.open(o.StderrFile)
 		if err != nil {
 			out.close()
-			return nil, fmt.Errorf("the process's standard error: %w", err)
+			return nil, fmt.Errorf("%w: standard error: %w", ErrOutput, err)
 		}
 		out.stderr = f
 	}

@@ -183,8 +183,8 @@ func (s *Supervisor) Status() Status {
 //   - nil or an *ExitError when the program ended by itself, at any time but
 //     during a restart;
 //   - the cause of ctx when that ended, the program being stopped first;
-//   - a *StartError when it could not be started the first time, or the error
-//     of a file for its output. Later on both are tried again without end.
+//   - a *StartError when it could not be started the first time, or ErrOutput.
+//     Later on both are tried again without end.
 //
 // Whatever the reason, nothing is left of the program's process group then.
 func (s *Supervisor) Run(ctx context.Context) error { return s.run(ctx) }
