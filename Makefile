@@ -36,9 +36,11 @@ endif
 	@# A simulated day is more than the race detector survives; see the test.
 	go test -run '^TestADayOfADaemon$$' -timeout 5m ./daemonmode
 
-cross: ## vet for Windows and macOS, tests included: what is built there alone is looked at here
+cross: ## vet and build for Windows and macOS, tests included: what is built there alone is looked at here
 	GOOS=windows CGO_ENABLED=0 go vet ./...
 	GOOS=darwin CGO_ENABLED=0 go vet ./...
+	GOOS=windows CGO_ENABLED=0 go build -tags $(TAGS) -o /dev/null ./cmd/latchkey
+	GOOS=darwin CGO_ENABLED=0 go build -tags $(TAGS) -o /dev/null ./cmd/latchkey
 
 .PHONY: formats
 formats: ## hold what is written for Prometheus and OpenTelemetry against their parsers
