@@ -87,7 +87,7 @@ func (w *Watch) command(ctx context.Context, c *command, users []*watched) {
 	}
 	at := now()
 	c.failures++
-	next := at.Add(w.wait(c.failures, 0))
+	next := at.Add(w.wait(c.failures, err))
 	if err == nil {
 		c.failures = 0
 	} else {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 )
 
@@ -36,7 +35,7 @@ func (u *run) runCommands(ctx context.Context) {
 func (e *Exec) command(env []string) Command {
 	return Command{
 		Argv:        e.Command,
-		Env:         e.environ(env),
+		Env:         e.Env.Filter(env),
 		Timeout:     e.Timeout,
 		KillSignal:  e.KillSignal,
 		KillTimeout: e.KillTimeout,
@@ -68,28 +67,4 @@ func program(argv []string) string {
 		return f[0]
 	}
 	return argv[0]
-}
-
-// environ filters the environment of this process for a command.
-func (e *Exec) environ(env []string) []string {
-	out := []string{}
-	if !e.Pristine {
-		for _, entry := range env {
-			name, _, _ := strings.Cut(entry, "=")
-			if len(e.Allowlist) > 0 && !matches(name, e.Allowlist) || matches(name, e.Denylist) {
-				continue
-			}
-			out = append(out, entry)
-		}
-	}
-	return append(out, e.Custom...)
-}
-
-func matches(name string, globs []string) bool {
-	for _, g := range globs {
-		if ok, _ := filepath.Match(g, name); ok {
-			return true
-		}
-	}
-	return false
 }

@@ -82,5 +82,5 @@ func (w *Watch) certified(st *watched, j *job, at time.Time) {
 	}
 	// Spent as soon as it was issued: its life is too short, or a clock is wrong.
 	st.short++
-	st.spentAt = at.Add(w.wait(st.short, 0))
+	st.spentAt = at.Add(w.wait(st.short, nil))
 }

@@ -1,7 +1,6 @@
 package template
 
 import (
-	"errors"
 	"time"
 
 	"latchkey/internal/retry"
@@ -30,7 +29,7 @@ func (w *Watch) fails(st *watched, j *job, at time.Time) {
 	st.failures++
 	st.err, st.errAt = j.err, at
 	st.owed = st.owed || j.result.Changed
-	st.retryAt = at.Add(w.wait(st.failures, retryAfter(j.err)))
+	st.retryAt = at.Add(w.wait(st.failures, j.err))
 	if !st.t.spec.ErrorFatal {
 		w.counts(st)
 		return
@@ -73,15 +72,6 @@ func (w *Watch) remark(st *watched, j *job) func() {
 		w.opts.Meter.Count("template.render.failure", 1)
 		say("template not rendered; what was there stays", "error", j.err, "failures", failures, "next", next)
 	}
-}
-
-// retryAfter is how long a server asked to be left alone.
-func retryAfter(err error) time.Duration {
-	var ra interface{ RetryAfter() time.Duration }
-	if errors.As(err, &ra) {
-		return ra.RetryAfter()
-	}
-	return 0
 }
 
 // Status is how one template stands. It holds no secret.

@@ -77,7 +77,7 @@ func (w *Watch) ask(ctx context.Context, q *query) {
 	switch {
 	case err != nil:
 		q.failures++
-		q.at = at.Add(max(around(askEvery), min(w.wait(q.failures, 0), slowest)))
+		q.at = at.Add(max(around(askEvery), min(w.wait(q.failures, err), slowest)))
 	default:
 		q.failures = 0
 		q.at = at.Add(around(askEvery))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/environ"
 )
 
 func TestTemplatesRenderWhatVaultAgentRenders(t *testing.T) {
@@ -392,7 +393,7 @@ func TestTemplatesThatDoNotParseAreAllReported(t *testing.T) {
 func TestAnUnknownUserIsReportedBeforeAnythingIsRead(t *testing.T) {
 	sp := spec(t.TempDir(), "x", "x")
 	sp.User, sp.Group = "nobody-of-that-name", "0"
-	_, err := New([]Spec{sp}, Options{LookupUser: func(string) (int, error) { return -1, errors.New("unknown user") }})
+	_, err := New([]Spec{sp}, Options{})
 	wantError(t, err, ErrWrite, "nobody-of-that-name", "unknown user")
 }
 
@@ -401,10 +402,9 @@ func TestFilesHaveModeOwnerAndBackup(t *testing.T) {
 	mode := fs.FileMode(0o640)
 	sp := spec(dir, "sub/x", `{{ env "V" }}`)
 	sp.Perms, sp.Backup = &mode, true
-	sp.User, sp.Group = "me", fmt.Sprint(os.Getgid())
-	lookup := func(string) (int, error) { return os.Getuid(), nil }
+	sp.User, sp.Group = fmt.Sprint(os.Getuid()), fmt.Sprint(os.Getgid())
 	for _, v := range []string{"one", "two"} {
-		set := mustNew(t, Options{Env: []string{"V=" + v}, LookupUser: lookup}, sp)
+		set := mustNew(t, Options{Env: []string{"V=" + v}}, sp)
 		if _, err := set.Render(t.Context(), newReader()); err != nil {
 			t.Fatal(err)
 		}
@@ -494,21 +494,20 @@ func TestTheEnvironmentOfACommandIsFiltered(t *testing.T) {
 	env := []string{"PATH=/bin", "HOME=/h", "VAULT_TOKEN=t", "VAULT_ADDR=a"}
 	for _, tc := range []struct {
 		name string
-		exec Exec
+		env  environ.Rules
 		want string
 	}{
-		{"all of it", Exec{}, "PATH=/bin HOME=/h VAULT_TOKEN=t VAULT_ADDR=a"},
-		{"pristine", Exec{Pristine: true}, ""},
-		{"pristine with custom", Exec{Pristine: true, Custom: []string{"A=1"}, Allowlist: []string{"*"}}, "A=1"},
-		{"denied", Exec{Denylist: []string{"VAULT_*"}, Custom: []string{"VAULT_X=1"}}, "PATH=/bin HOME=/h VAULT_X=1"},
-		{"allowed", Exec{Allowlist: []string{"VAULT_*", "HOME"}}, "HOME=/h VAULT_TOKEN=t VAULT_ADDR=a"},
-		{"allowed, then denied", Exec{Allowlist: []string{"VAULT_*"}, Denylist: []string{"*_TOKEN"}}, "VAULT_ADDR=a"},
+		{"all of it", environ.Rules{}, "PATH=/bin HOME=/h VAULT_TOKEN=t VAULT_ADDR=a"},
+		{"pristine", environ.Rules{Pristine: true}, ""},
+		{"pristine with custom", environ.Rules{Pristine: true, Custom: []string{"A=1"}, Allowlist: []string{"*"}}, "A=1"},
+		{"denied", environ.Rules{Denylist: []string{"VAULT_*"}, Custom: []string{"VAULT_X=1"}}, "PATH=/bin HOME=/h VAULT_X=1"},
+		{"allowed", environ.Rules{Allowlist: []string{"VAULT_*", "HOME"}}, "HOME=/h VAULT_TOKEN=t VAULT_ADDR=a"},
+		{"allowed, then denied", environ.Rules{Allowlist: []string{"VAULT_*"}, Denylist: []string{"*_TOKEN"}}, "VAULT_ADDR=a"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			run := &fakeRunner{}
 			sp := spec(t.TempDir(), "x", "x")
-			tc.exec.Command = []string{"x"}
-			sp.Exec = &tc.exec
+			sp.Exec = &Exec{Command: []string{"x"}, Env: tc.env}
 			if _, err := mustNew(t, Options{Env: env, Runner: run}, sp).Render(t.Context(), newReader()); err != nil {
 				t.Fatal(err)
 			}
@@ -575,11 +574,11 @@ func TestAChangedSideFileRunsTheCommand(t *testing.T) {
 
 func TestWriteToFileRefusesNonsense(t *testing.T) {
 	for text, says := range map[string]string{
-		`{{ "x" | writeToFile "/nonexistent/x" "" "" "rw" }}`:  "not octal",
-		`{{ writeToFile "/nonexistent/x" "" "" "0600" }}`:      "no content",
-		`{{ "x" | writeToFile "/nonexistent/x" "me" "" "0" }}`: "unknown user",
+		`{{ "x" | writeToFile "/nonexistent/x" "" "" "rw" }}`:                   "not octal",
+		`{{ writeToFile "/nonexistent/x" "" "" "0600" }}`:                       "no content",
+		`{{ "x" | writeToFile "/nonexistent/x" "nobody-of-that-name" "" "0" }}`: "unknown user",
 	} {
-		_, err := render(t, newReader(), Options{LookupUser: func(string) (int, error) { return 0, errors.New("unknown user") }}, text)
+		_, err := render(t, newReader(), Options{}, text)
 		wantError(t, err, ErrRender, says)
 	}
 }

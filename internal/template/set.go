@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"latchkey/internal/atomicfile"
+	"latchkey/internal/owner"
 )
 
 // Set is a number of templates that are rendered together.
@@ -39,7 +40,7 @@ func New(specs []Spec, o Options) (*Set, error) {
 	fns := newFunctions()
 	var errs []error
 	for i, spec := range specs {
-		t, err := prepare(i, spec, o)
+		t, err := prepare(i, spec)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -57,9 +58,9 @@ func New(specs []Spec, o Options) (*Set, error) {
 	return s, nil
 }
 
-func prepare(i int, spec Spec, o Options) (*tmpl, error) {
+func prepare(i int, spec Spec) (*tmpl, error) {
 	t := &tmpl{spec: spec, label: label(i, spec)}
-	if err := t.options(o); err != nil {
+	if err := t.options(); err != nil {
 		return nil, err
 	}
 	if spec.Secret != "" {
@@ -90,7 +91,7 @@ func prepare(i int, spec Spec, o Options) (*tmpl, error) {
 }
 
 // options checks what goes with what and settles how the file is written.
-func (t *tmpl) options(o Options) error {
+func (t *tmpl) options() error {
 	s := t.spec
 	given := 0
 	for _, v := range []string{s.Source, s.Contents, s.Secret} {
@@ -110,11 +111,11 @@ func (t *tmpl) options(o Options) error {
 	case s.Secret == "" && s.Format != "":
 		return t.fail(ErrParse, errors.New("format needs a secret"))
 	}
-	uid, err := owner(s.User, o.LookupUser)
+	uid, err := owner.User(s.User)
 	if err != nil {
 		return t.fail(ErrWrite, fmt.Errorf("user %q: %w", s.User, err))
 	}
-	gid, err := owner(s.Group, o.LookupGroup)
+	gid, err := owner.Group(s.Group)
 	if err != nil {
 		return t.fail(ErrWrite, fmt.Errorf("group %q: %w", s.Group, err))
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"latchkey/internal/atomicfile"
+	"latchkey/internal/owner"
 )
 
 // sideFile is what one call of writeToFile wants written.
@@ -34,11 +35,11 @@ func (p *pass) writeToFile(path, user, group, perms string, args ...string) (str
 	if err != nil {
 		return "", fmt.Errorf("permissions %q are not octal", perms)
 	}
-	uid, err := owner(user, p.run.set.opts.LookupUser)
+	uid, err := owner.User(user)
 	if err != nil {
 		return "", fmt.Errorf("user %q: %w", user, err)
 	}
-	gid, err := owner(group, p.run.set.opts.LookupGroup)
+	gid, err := owner.Group(group)
 	if err != nil {
 		return "", fmt.Errorf("group %q: %w", group, err)
 	}

@@ -3,9 +3,9 @@ package template
 import (
 	"io/fs"
 	"log/slog"
-	"os/user"
-	"strconv"
 	"time"
+
+	"latchkey/internal/environ"
 )
 
 // Spec is one template as the configuration has it.
@@ -74,12 +74,8 @@ type Exec struct {
 	// Render does not wait.
 	Splay time.Duration
 
-	// Pristine hands over Custom alone. Otherwise the environment goes
-	// through Allowlist (when not empty), then Denylist (both globs over
-	// names), and Custom is added last.
-	Pristine            bool
-	Custom              []string
-	Allowlist, Denylist []string
+	// Env says what the command gets of Options.Env.
+	Env environ.Rules
 }
 
 // Options is what all templates of a Set share.
@@ -94,9 +90,6 @@ type Options struct {
 	// RenewThreshold is the share of its life after which pkiCert replaces a
 	// certificate that it finds, 0.90 when 0.
 	RenewThreshold float64
-	// LookupUser and LookupGroup turn a name into an id; nil for this
-	// machine's user database.
-	LookupUser, LookupGroup func(name string) (id int, err error)
 }
 
 func (o Options) withDefaults() Options {
@@ -106,34 +99,5 @@ func (o Options) withDefaults() Options {
 	if o.RenewThreshold <= 0 || o.RenewThreshold >= 1 {
 		o.RenewThreshold = 0.90
 	}
-	if o.LookupUser == nil {
-		o.LookupUser = func(name string) (int, error) {
-			u, err := user.Lookup(name)
-			if err != nil {
-				return -1, err
-			}
-			return strconv.Atoi(u.Uid)
-		}
-	}
-	if o.LookupGroup == nil {
-		o.LookupGroup = func(name string) (int, error) {
-			g, err := user.LookupGroup(name)
-			if err != nil {
-				return -1, err
-			}
-			return strconv.Atoi(g.Gid)
-		}
-	}
 	return o
-}
-
-// owner turns a name or a decimal id into an id, "" into -1.
-func owner(name string, lookup func(string) (int, error)) (int, error) {
-	if name == "" {
-		return -1, nil
-	}
-	if id, err := strconv.ParseUint(name, 10, 31); err == nil {
-		return int(id), nil
-	}
-	return lookup(name)
 }

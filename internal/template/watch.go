@@ -303,11 +303,10 @@ func (w *Watch) Variables() map[string]cred.Redacted {
 	return values
 }
 
-// wait is the pause after a failure: that of the schedule, or what the server
-// asked for if that is longer.
-func (w *Watch) wait(failures int, retryAfter time.Duration) time.Duration {
+// wait is the pause after a failure, err, or after what is none but came too soon.
+func (w *Watch) wait(failures int, err error) time.Duration {
 	// No schedule may make a loop that storms.
-	return max(w.opts.Retry.Wait(failures), retryAfter, shortest)
+	return max(w.opts.Retry.Pause(failures, err), shortest)
 }
 
 const shortest = 100 * time.Millisecond

@@ -106,7 +106,7 @@ func (l *Lasting) supervise(f *config.File, o Options) error {
 	if !e.PassCredentials {
 		parent = environ.WithoutCredentials(parent, secretNames(f)...)
 	}
-	rules := environ.Rules{Pristine: e.Env.Pristine, Custom: e.Env.Custom, Allowlist: e.Env.Allowlist, Denylist: e.Env.Denylist}
+	rules := environ.Rules(e.Env)
 	l.Environ = func(variables map[string]cred.Redacted) []string {
 		var rendered []string
 		for name, value := range variables {

@@ -302,7 +302,7 @@ func spec(t config.Template) template.Spec {
 	if e := t.Exec; e != nil {
 		s.Exec = &template.Exec{
 			Command: e.Command, Timeout: e.Timeout, KillSignal: e.KillSignal, KillTimeout: e.KillTimeout, Splay: e.Splay,
-			Pristine: e.Env.Pristine, Custom: e.Env.Custom, Allowlist: e.Env.Allowlist, Denylist: e.Env.Denylist,
+			Env: environ.Rules(e.Env),
 		}
 	}
 	return s
