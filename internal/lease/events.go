@@ -85,7 +85,7 @@ func (e *Events) wait(err error, failures int) time.Duration {
 	if errors.Is(err, vault.ErrDenied) && !errors.Is(err, vault.ErrInvalidToken) {
 		return reconnectDenied
 	}
-	return pause(reconnect, failures, err)
+	return reconnect.Pause(failures, err)
 }
 
 // listen is one connection. It returns how long that stood and why it ended.

@@ -102,24 +102,12 @@ func (g *gate) bad(now time.Time, err error, epoch int, key string) (closed bool
 	g.failures++
 	g.epoch++
 	g.width, g.err = 1, err
-	wait := pause(g.schedule, g.failures, err)
+	wait := g.schedule.Pause(g.failures, err)
 	if errors.Is(err, vault.ErrInvalidToken) {
 		wait = knockNobody
 	}
 	g.until = now.Add(wait)
 	return true
-}
-
-// pause is how long to wait after so many failures, the last of which is err: as
-// the schedule says, or as long as the server wishes, and a little longer, so that
-// not all who were told the same come back together.
-func pause(s retry.Schedule, failures int, err error) time.Duration {
-	wait := s.Wait(failures)
-	var ra interface{ RetryAfter() time.Duration }
-	if errors.As(err, &ra) && ra.RetryAfter() > wait {
-		wait = ra.RetryAfter() + time.Duration(luck()*s.Jitter*float64(s.Base))
-	}
-	return wait
 }
 
 // open forgets what was: there is another token, or the clock is another.

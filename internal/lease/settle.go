@@ -94,7 +94,7 @@ func (m *Manager) failed(e *entry, act action, err error, now time.Time) {
 		e.due = later(e.due, now.Add(least))
 		return
 	}
-	e.due = e.term.again(m.rules, now, pause(m.o.Backoff, e.failures, err))
+	e.due = e.term.again(m.rules, now, m.o.Backoff.Pause(e.failures, err))
 	if e.term.kind == static && !vault.Temporary(err) {
 		e.due = now.Add(share(e.term.every(m.rules), 0.85+0.1*luck()))
 	}

@@ -32,6 +32,13 @@ type Entry struct {
 
 // Entries tells what is held, the soonest due first.
 func (m *Manager) Entries() []Entry {
+	out := m.list()
+	slices.SortFunc(out, func(a, b Entry) int { return a.NextAt.Compare(b.NextAt) })
+	return out
+}
+
+// list is Entries in no order.
+func (m *Manager) list() []Entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := make([]Entry, 0, len(m.entries))
@@ -44,6 +51,5 @@ func (m *Manager) Entries() []Entry {
 		}
 		out = append(out, n)
 	}
-	slices.SortFunc(out, func(a, b Entry) int { return a.NextAt.Compare(b.NextAt) })
 	return out
 }

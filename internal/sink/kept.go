@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -195,9 +194,6 @@ func (s *kept) succeeded(tok cred.Token, serial int) time.Time {
 	return s.next(tok)
 }
 
-// patience is implemented by errors that carry a server's Retry-After.
-type patience interface{ RetryAfter() time.Duration }
-
 // failed returns when to try again. What no repetition mends by itself somebody
 // may mend, so it is tried again too, at a slower pace.
 func (s *kept) failed(err error) time.Time {
@@ -206,11 +202,7 @@ func (s *kept) failed(err error) time.Time {
 	if retry.IsPermanent(err) {
 		pace = slow
 	}
-	wait := pace.Wait(s.fails)
-	var p patience
-	if errors.As(err, &p) && p.RetryAfter() > 0 {
-		wait = max(wait, p.RetryAfter()+rand.N(s.k.o.Every))
-	}
+	wait := pace.Pause(s.fails, err)
 	at := cred.Wall(time.Now()).Add(wait)
 	s.mu.Lock()
 	s.status.Err, s.status.NextAt = err, at
