@@ -26,9 +26,6 @@ type Options struct {
 	// Name is what errors and warnings call the listener, such as
 	// "listener[0]"; empty: "listener".
 	Name string
-	// User and Group give the id of a name or number in socket_user and
-	// socket_group; nil: internal/owner's.
-	User, Group func(name string) (int, error)
 	// Log is told when certificates are read again by themselves
 	// (tls_auto_reload) and when that fails; nil: nobody.
 	Log *slog.Logger
@@ -102,7 +99,7 @@ func Open(l config.Listener, o Options) (net.Listener, func() error, error) {
 	case "tcp":
 		ln, err = openTCP(l, at)
 	case "unix":
-		ln, err = openUnix(l, o, at)
+		ln, err = openUnix(l, at)
 	default:
 		err = at.problem("type", fmt.Sprintf("is %q", l.Type), "tcp or unix", nil)
 	}

@@ -28,8 +28,8 @@ type access struct {
 	uid, gid int // -1: as it comes
 }
 
-func openUnix(l config.Listener, o Options, at place) (net.Listener, error) {
-	a, err := o.access(l, at)
+func openUnix(l config.Listener, at place) (net.Listener, error) {
+	a, err := accessOf(l, at)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func clearPath(path string, at place) error {
 	return nil
 }
 
-func (o Options) access(l config.Listener, at place) (access, error) {
+func accessOf(l config.Listener, at place) (access, error) {
 	a := access{uid: -1, gid: -1}
 	if l.SocketMode != "" {
 		m, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(l.SocketMode), "0o"), 8, 32)
@@ -128,17 +128,11 @@ func (o Options) access(l config.Listener, at place) (access, error) {
 		}
 		a.mode, a.hasMode = fs.FileMode(m), true
 	}
-	if o.User == nil {
-		o.User = owner.User
-	}
-	if o.Group == nil {
-		o.Group = owner.Group
-	}
 	for _, k := range []struct {
 		key, name string
 		ask       func(string) (int, error)
 		to        *int
-	}{{"socket_user", l.SocketUser, o.User, &a.uid}, {"socket_group", l.SocketGroup, o.Group, &a.gid}} {
+	}{{"socket_user", l.SocketUser, owner.User, &a.uid}, {"socket_group", l.SocketGroup, owner.Group, &a.gid}} {
 		if k.name == "" {
 			continue
 		}
