@@ -42,9 +42,6 @@ func ConfigPaths(flagPaths []string, env Env) []string {
 	return nil
 }
 
-// flagAliases are other names of flags in the table.
-var flagAliases = map[string]string{"ns": "namespace"}
-
 // resolver lays the environment and the flags over one File.
 type resolver struct {
 	f       *File
@@ -64,13 +61,7 @@ type resolver struct {
 // file.
 func (l *Loaded) Resolve(flags Flags, env Env) (*File, Origins, error) {
 	f := *l.File
-	r := &resolver{f: &f, env: env, flags: Flags{}, origins: Origins{}}
-	for name, v := range flags {
-		if long, ok := flagAliases[name]; ok {
-			name = long
-		}
-		r.flags[name] = v
-	}
+	r := &resolver{f: &f, env: env, flags: flags, origins: Origins{}}
 	for path, pos := range f.where.set {
 		r.origins[path] = fmt.Sprintf("file %s:%d", pos.File, pos.Line)
 	}

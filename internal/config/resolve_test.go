@@ -186,7 +186,7 @@ func TestResolve_shows_the_line_of_a_bad_value_in_a_file(t *testing.T) {
 
 func TestResolve_tells_where_token_namespace_and_address_come_from(t *testing.T) {
 	l := load(t, "a.hcl", tutorial)
-	_, o, err := l.Resolve(Flags{"ns": "team"}, vars(map[string]string{"VAULT_TOKEN": "s.1", "BAO_TOKEN": "s.2", "VAULT_AGENT_ADDR": "http://127.0.0.1:8100"}))
+	_, o, err := l.Resolve(Flags{"namespace": "team"}, vars(map[string]string{"VAULT_TOKEN": "s.1", "BAO_TOKEN": "s.2", "VAULT_AGENT_ADDR": "http://127.0.0.1:8100"}))
 	if err != nil {
 		t.Fatal(err)
 	}
