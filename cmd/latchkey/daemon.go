@@ -61,8 +61,26 @@ func stay(ctx context.Context, w world, g given, s *setup, up func(*signals)) in
 	}
 	child.KillAll()
 	d.removePIDFile()
-	// A setup of its own: the one left behind may hold a lock.
-	return told(ctx, newSetup(w, g), errUndone)
+	// A setup of its own: the one left behind may hold a lock. And what hangs may
+	// be standard error itself, when nobody reads it.
+	return briefly(func() int { return told(ctx, newSetup(w, g), errUndone) })
+}
+
+// lastWord is how long the last word may take.
+const lastWord = 50 * time.Millisecond
+
+// briefly waits for the last word, but not for ever.
+func briefly(say func() int) int {
+	said := make(chan int, 1)
+	go func() { said <- say() }()
+	late := time.NewTimer(lastWord)
+	defer late.Stop()
+	select {
+	case code := <-said:
+		return code
+	case <-late.C:
+		return exitDone
+	}
 }
 
 func (d *staying) grace() time.Duration { return lastResort + time.Duration(d.childEnd.Load()) }

@@ -181,3 +181,21 @@ func TestWorkThatDoesNotEndIsLeftBehind(t *testing.T) {
 		t.Errorf("code %d, left %v:\n%s", code, left, &out)
 	}
 }
+
+// Standard error may be a pipe that is full.
+func TestALastWordThatNobodyReadsIsNotWaitedFor(t *testing.T) {
+	never, said := make(chan struct{}), make(chan struct{})
+	code := briefly(func() int {
+		defer close(said)
+		<-never
+		return exitInternal
+	})
+	if code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	close(never)
+	<-said
+	if code := briefly(func() int { return exitInternal }); code != exitInternal {
+		t.Errorf("exit code %d of one that is read", code)
+	}
+}

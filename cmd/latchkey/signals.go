@@ -9,14 +9,18 @@ import (
 // does.
 type signals struct {
 	c chan os.Signal
+	// deaf hears those that are only caught so that they do not end us, and that
+	// children, unlike with ignored ones, do not inherit.
+	deaf chan os.Signal
 }
 
 // catchSignals begins with those that the daemon acts on. Until they are
 // caught, a SIGHUP ends the process, so this comes before all else.
 func catchSignals() *signals {
-	s := &signals{c: make(chan os.Signal, 16)}
+	s := &signals{c: make(chan os.Signal, 16), deaf: make(chan os.Signal, 1)}
 	if len(acted) > 0 { // Notify takes an empty list for every signal
 		signal.Notify(s.c, acted...)
+		signal.Notify(s.deaf, unheard...)
 	}
 	return s
 }
@@ -44,4 +48,7 @@ func (s *signals) put(sig os.Signal) {
 }
 
 // stop leaves all of them to the system again.
-func (s *signals) stop() { signal.Stop(s.c) }
+func (s *signals) stop() {
+	signal.Stop(s.c)
+	signal.Stop(s.deaf)
+}

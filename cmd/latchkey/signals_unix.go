@@ -13,6 +13,10 @@ import (
 // acted are the signals on which a daemon acts.
 var acted = []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2}
 
+// unheard are those that do nothing to a daemon: who reads its log may go away,
+// and what it does goes on.
+var unheard = []os.Signal{syscall.SIGPIPE}
+
 // own are the signals that are not handed on: SIGINT and SIGTERM end the
 // daemon, and with it the child.
 var own = append([]os.Signal{syscall.SIGINT, syscall.SIGTERM}, acted...)
