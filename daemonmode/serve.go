@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
+	"syscall"
 
 	"latchkey/internal/config"
 	"latchkey/internal/health"
@@ -96,10 +98,7 @@ func (s *server) serve(ctx context.Context) error {
 // its certificates again. What cannot be opened leaves everything as it was.
 func (d *daemon) reopen(next Job, changed bool) error {
 	d.mu.Lock()
-	now := make(map[string]*server, len(d.servers))
-	for name, s := range d.servers {
-		now[name] = s
-	}
+	now := maps.Clone(d.servers)
 	d.mu.Unlock()
 	var errs []error
 	if !changed {
@@ -118,12 +117,26 @@ func (d *daemon) reopen(next Job, changed bool) error {
 	}
 	wanted := map[string]bool{}
 	for _, l := range next.listeners() {
+		wanted[nameOf(l)] = true
+	}
+	unwanted := maps.Clone(now)
+	maps.DeleteFunc(unwanted, func(name string, _ *server) bool { return wanted[name] })
+	for _, l := range next.listeners() {
 		name := nameOf(l)
-		wanted[name] = true
 		if now[name] != nil {
 			continue
 		}
-		if err := d.listen(l); err != nil {
+		err := d.listen(l)
+		if errors.Is(err, syscall.EADDRINUSE) && len(unwanted) > 0 {
+			// One that is to go may stand in the way: a port of another address.
+			for _, s := range unwanted {
+				d.shut(s.name)
+				undo = append(undo, func() error { return d.listen(s.settings) })
+			}
+			clear(unwanted)
+			err = d.listen(l)
+		}
+		if err != nil {
 			return failed(err)
 		}
 		undo = append(undo, func() error { d.shut(name); return nil })
@@ -138,10 +151,8 @@ func (d *daemon) reopen(next Job, changed bool) error {
 		}
 		undo = append(undo, func() error { return d.relisten(d.named(s.name), s.settings) })
 	}
-	for name := range now {
-		if !wanted[name] {
-			d.shut(name)
-		}
+	for name := range unwanted {
+		d.shut(name)
 	}
 	return nil
 }
