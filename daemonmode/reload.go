@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/session"
 )
 
 // reload is how the last one went.
@@ -34,7 +35,7 @@ func (d *daemon) signals(ctx context.Context) error {
 
 func (d *daemon) signal(ctx context.Context, sig os.Signal) {
 	if sig == syscall.SIGHUP {
-		d.reload()
+		d.reload(ctx)
 		return
 	}
 	d.mu.Lock()
@@ -58,14 +59,14 @@ func (d *daemon) signal(ctx context.Context, sig os.Signal) {
 
 // reload reads the configuration again and starts again what it says otherwise.
 // One that is wrong changes nothing.
-func (d *daemon) reload() {
+func (d *daemon) reload(ctx context.Context) {
 	if d.isUp() {
 		d.o.Notify.Reloading()
 		defer d.o.Notify.Ready()
 	}
 	next, err := d.o.Rebuild()
 	if err == nil {
-		err = d.apply(next)
+		err = d.apply(ctx, next)
 	}
 	d.mu.Lock()
 	d.reloaded = reload{time.Now(), err}
@@ -79,8 +80,9 @@ func (d *daemon) reload() {
 	}
 }
 
-// apply puts a job in the place of the one in force.
-func (d *daemon) apply(next Job) error {
+// apply puts a job in the place of the one in force. Another login has to succeed
+// first: until then the old token is the better one.
+func (d *daemon) apply(ctx context.Context, next Job) error {
 	d.mu.Lock()
 	old := d.job
 	d.mu.Unlock()
@@ -108,7 +110,17 @@ func (d *daemon) apply(next Job) error {
 		{"child", changed("exec"), []string{"child"}, d.startChild},
 		{"token", login, []string{"token"}, d.startToken},
 	}
+	var tok cred.Token
+	if login {
+		var err error
+		if tok, err = firstToken(ctx, next.Access.Session); err != nil {
+			return err
+		}
+	}
 	if err := d.reopen(next, changed("listeners")); err != nil {
+		if login {
+			err = errors.Join(err, letGo(ctx, next.Access.Session))
+		}
 		return err
 	}
 	rest := d.adoptRest(next, changed("telemetry"))
@@ -121,13 +133,17 @@ func (d *daemon) apply(next Job) error {
 			}
 		}
 	}
-	d.adopt(next, login)
+	d.adopt(next, login, tok)
 	for _, s := range steps {
 		if s.again {
 			s.start(next)
 		}
 	}
-	d.log.Info("configuration reloaded", "started again", strings.Join(again, " "))
+	if len(again) == 0 {
+		again = append(again, "nothing")
+	}
+	slices.Sort(again)
+	d.log.Info("configuration reloaded", "started_again", strings.Join(again, " "))
 	if changed("pid_file") {
 		d.log.Warn("pid_file is read at the start only: what the file says of it now is used after the next one")
 	}
@@ -155,11 +171,42 @@ var errInPart = errors.New("all but this was taken over")
 
 // adopt makes a job the one in force. With another login, the token of the one
 // before is nobody's any more.
-func (d *daemon) adopt(next Job, login bool) {
+func (d *daemon) adopt(next Job, login bool, tok cred.Token) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.job = next
 	if login {
-		d.token = cred.Token{}
+		d.token = tok
 	}
+}
+
+// How long a reload may take to log in, and to let a token go that it does not
+// use after all.
+const (
+	patienceForLogin = 10 * time.Second
+	patienceForEnd   = time.Second
+)
+
+// firstToken logs a session in that Keep will go on with.
+func firstToken(ctx context.Context, s *session.Session) (cred.Token, error) {
+	if s == nil {
+		return cred.Token{}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patienceForLogin)
+	defer cancel()
+	tok, err := s.Login(ctx)
+	if err != nil {
+		return tok, errors.Join(err, s.Close())
+	}
+	return tok, nil
+}
+
+// letGo ends a session that was logged in for a reload that failed.
+func letGo(ctx context.Context, s *session.Session) error {
+	if s == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patienceForEnd)
+	defer cancel()
+	return errors.Join(s.Revoke(ctx), s.Close())
 }

@@ -121,3 +121,23 @@ func TestTwentyReloadsLeaveNothingBehind(t *testing.T) {
 		}
 	})
 }
+
+func TestALoginThatFailsLeavesTheOldOneInForce(t *testing.T) {
+	reloading(t, func(s *simulation) {
+		token, user := s.read("token"), s.read("creds")
+		if err := os.WriteFile(filepath.Join(s.dir, "wrong"), []byte("no-such-id"), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+		s.reload(strings.ReplaceAll(reloadable, "DIR/secret_id", "DIR/wrong"))
+		if !strings.Contains(s.logged(), "what was in force stays") {
+			s.t.Error("nobody is told")
+		}
+		time.Sleep(2 * time.Hour) // beyond the first token's time
+		if s.read("token") != token || s.read("creds") != user {
+			s.t.Error("the old login was let go")
+		}
+		if n := s.server.Count("PUT", "auth/token/renew-self"); n < 2 {
+			s.t.Errorf("%d renewals", n)
+		}
+	})
+}

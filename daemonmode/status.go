@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"latchkey/internal/cred"
@@ -77,6 +78,8 @@ func tokenStatus(s *session.Session, now time.Time) health.Token {
 		t.State = "expired"
 	case !st.Valid:
 		t.State = "invalid"
+	case st.Token.Wrap != nil:
+		t.State, t.ExpiresAt = "wrapped", cred.Wall(st.Since.Add(st.Token.Wrap.TTL))
 	}
 	if st.Token.Accessor != "" {
 		t.AccessorHash = health.Hash(st.Token.Accessor)
@@ -85,7 +88,7 @@ func tokenStatus(s *session.Session, now time.Time) health.Token {
 }
 
 func sinkStatus(k sink.Status) health.Sink {
-	s := health.Sink{Name: k.Name, WrittenAt: k.WrittenAt, Failure: failure(errors.Join(k.Err, k.NoticeErr), time.Time{})}
+	s := health.Sink{Name: k.Name, WrittenAt: k.WrittenAt, Failure: failure(errors.Join(k.Err, k.NoticeErr), k.ErrAt)}
 	if !k.NextAt.IsZero() {
 		s.Next = health.Next{Action: "write", At: k.NextAt}
 	}
@@ -102,7 +105,7 @@ func templateStatus(t template.Status) health.Template {
 func leaseStatus(e lease.Entry) health.Lease {
 	return health.Lease{
 		Key: e.What, Kind: e.Kind, ID: e.LeaseID, IssuedAt: e.Issued, ExpiresAt: e.Expires,
-		Next: health.Next{Action: e.Next, At: e.NextAt}, Failure: failure(e.Err, time.Time{}),
+		Next: health.Next{Action: e.Next, At: e.NextAt}, Failure: failure(e.Err, e.ErrAt),
 	}
 }
 
@@ -118,15 +121,15 @@ func failure(err error, at time.Time) health.Failure {
 func reasons(j Job, s health.Status, complete bool) []string {
 	var why []string
 	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
-	if j.Access.Session != nil && s.Token.State != "valid" {
-		say("the token is %s", map[string]string{"none": "still to come", "expired": "expired", "invalid": "not valid any more"}[s.Token.State])
+	if text := poor[s.Token.State]; j.Access.Session != nil && text != "" {
+		say("the token is %s", text)
 	}
 	for _, k := range s.Sinks {
 		switch {
 		case k.WrittenAt.IsZero():
 			say("sink %s is still to be written", k.Name)
 		case k.Error != "":
-			say("sink %s: %s", k.Name, k.Error)
+			say("%s", named("sink "+k.Name, k.Error))
 		}
 	}
 	if j.Templates != nil && !complete {
@@ -134,18 +137,41 @@ func reasons(j Job, s health.Status, complete bool) []string {
 	}
 	for _, t := range s.Templates {
 		if t.Error != "" {
-			say("%s: %s", t.Name, t.Error)
+			say("%s", named(t.Name, t.Error))
 		}
 	}
 	for _, l := range s.Leases.Entries {
-		if l.Error != "" && late(l.ExpiresAt, s.Now, 0) || late(l.Next.At, s.Now, overdue) {
-			say("%s is overdue", l.Key)
+		// What has no end is overdue when nobody could look for too long.
+		end := l.ExpiresAt
+		if end.IsZero() {
+			end = l.IssuedAt.Add(j.Leases.StaticInterval + overdue)
+		}
+		if l.Error != "" && late(end, s.Now, 0) || late(l.Next.At, s.Now, overdue) {
+			say("%s is overdue%s", l.Key, because(l.Error))
 		}
 	}
 	if s.Child != nil && s.Child.PID == 0 {
 		say("the process is not running")
 	}
 	return why
+}
+
+// poor says what is wrong with a token in some states.
+var poor = map[string]string{"none": "still to come", "expired": "expired", "invalid": "not valid any more"}
+
+// named puts the name before a text that does not begin with it.
+func named(name, text string) string {
+	if strings.HasPrefix(text, name) {
+		return text
+	}
+	return name + ": " + text
+}
+
+func because(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
 }
 
 func late(at, now time.Time, by time.Duration) bool { return !at.IsZero() && now.Sub(at) > by }

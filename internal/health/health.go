@@ -53,8 +53,9 @@ type Failure struct {
 
 // Token is how the login is.
 type Token struct {
-	// State is "none" before the first success, "valid", "expired", or "invalid"
-	// when the server does not take it any more.
+	// State is "none" before the first success, "valid", "expired", "invalid"
+	// when the server does not take it any more, or "wrapped" when the login was
+	// answered with a wrapping, whose end ExpiresAt is.
 	State string `json:"state"`
 	// AccessorHash is Hash of the token's accessor.
 	AccessorHash string `json:"accessor_hash,omitempty"`

@@ -66,7 +66,7 @@ func (t *table) token(k Token) {
 	switch {
 	case k.State == "valid" && k.ExpiresAt.IsZero():
 		state += ", no end"
-	case k.State == "valid":
+	case k.State == "valid", k.State == "wrapped":
 		state += ", expires " + t.when(k.ExpiresAt)
 	case k.State == "expired" && !k.ExpiresAt.IsZero():
 		state += " " + t.when(k.ExpiresAt)

@@ -17,15 +17,17 @@ type Subscriber interface {
 }
 
 // Events listens for changes of key-value secrets, so that they are looked at when
-// they change and not at the next poll. Polling goes on all the same: a change
-// while the connection was away is found by it.
+// they change and not at the next poll. Polling goes on all the same.
 type Events struct {
 	server Subscriber
 	log    *slog.Logger
+	// heard is whether there has been a connection: what changed since it was
+	// lost, nobody told.
+	heard bool
 }
 
 // NewEvents returns Events that do nothing before Run.
-func NewEvents(s Subscriber, log *slog.Logger) *Events { return &Events{s, log} }
+func NewEvents(s Subscriber, log *slog.Logger) *Events { return &Events{server: s, log: log} }
 
 // kinds are the events of the key-value engines.
 const kinds = "kv*"
@@ -44,8 +46,8 @@ const beforeLogin = 250 * time.Millisecond
 // steady is how long a connection has to stand for its loss to be a first one.
 const steady = time.Minute
 
-// Run calls touch with the path of each secret that changed, until ctx ends, and
-// returns the cause. touch must not block. A server that has no events is told in
+// Run calls touch with the path of each secret that changed, and with "" when any
+// may have, until ctx ends, and returns the cause. touch must not block. A server that has no events is told in
 // the log once, and not asked again.
 func (e *Events) Run(ctx context.Context, touch func(path string)) error {
 	var last error
@@ -96,6 +98,10 @@ func (e *Events) listen(ctx context.Context, touch func(path string)) (stood tim
 		case since.IsZero():
 			since = time.Now()
 			e.log.Info("the server tells of changed secrets")
+			if e.heard {
+				touch("")
+			}
+			e.heard = true
 		case ev.Modified:
 			touch(ev.Path)
 		}

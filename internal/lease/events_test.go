@@ -127,6 +127,20 @@ func TestALostConnectionIsMadeAgainSoonAndAnOutageIsNoStorm(t *testing.T) {
 	})
 }
 
+func TestWhatChangedWhileTheConnectionWasAwayIsLookedForAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost := errors.New("lost")
+		s := &stage{acts: []act{
+			{stands: time.Hour, err: lost, events: []vault.Event{{Type: "kv-v2/data-write", Path: "kv/data/a", Modified: true}}},
+			{stands: 1000 * time.Hour},
+		}}
+		touched, _ := attend(t, s, 24*time.Hour)
+		if fmt.Sprintf("%q", touched) != `["kv/data/a" ""]` {
+			t.Errorf("touched %q", touched)
+		}
+	})
+}
+
 func TestAConnectionThatNeverStandsIsMadeMoreAndMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{acts: []act{{stands: time.Second, err: errGone}}}

@@ -148,10 +148,16 @@ func (m *Manager) Retain(keys map[string]bool) {
 
 // Touch has the secret at an API path looked at now, and the list that it stands
 // in, because somebody says that it changed. Of a version 2 key-value engine the
-// path holds data/ or metadata/; the requests may do without.
+// path holds data/ or metadata/; the requests may do without. "" is every path.
 func (m *Manager) Touch(path string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if path == "" {
+		for _, e := range m.entries {
+			m.touch(e.req)
+		}
+		return
+	}
 	for _, p := range aliases(path) {
 		m.touch(cred.Request{Path: p})
 		if up := strings.LastIndexByte(p, '/'); up > 0 {

@@ -27,6 +27,7 @@ type entry struct {
 	// failures counts those since the last success, err is the last.
 	failures int
 	err      error
+	errAt    time.Time
 	// stale counts the answers in a row that were over as they arrived.
 	stale uint8
 	// told is what was said loudly of its end.

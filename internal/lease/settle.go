@@ -71,7 +71,7 @@ func (m *Manager) failed(e *entry, act action, err error, now time.Time) {
 		level = slog.LevelWarn // once, and the gate speaks for everybody
 	}
 	e.failures++
-	e.err = err
+	e.err, e.errAt = err, now
 	m.o.Log.Log(context.Background(), level, "not kept current yet",
 		"request", e.req.String(), "action", act.String(), "error", err, "failures", e.failures)
 	defer m.remark(e, now)

@@ -28,6 +28,7 @@ type Entry struct {
 	// one failed, nil after a success.
 	Failures int
 	Err      error
+	ErrAt    time.Time
 }
 
 // Entries tells what is held, the soonest due first.
@@ -48,6 +49,9 @@ func (m *Manager) list() []Entry {
 			Kind: e.term.kind.String(), LeaseID: e.lease.ID,
 			Issued: e.term.from, Expires: e.term.end,
 			Next: e.act.String(), NextAt: e.due, Failures: e.failures, Err: e.err,
+		}
+		if e.err != nil {
+			n.ErrAt = e.errAt
 		}
 		out = append(out, n)
 	}

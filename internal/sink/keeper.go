@@ -54,6 +54,8 @@ type Status struct {
 	// NoticeErr is why its readers could not be told of what it holds, nil when
 	// they were, or need not be.
 	NoticeErr error
+	// ErrAt is when the later of the two failed.
+	ErrAt time.Time
 	// NextAt is when it will be written again without anybody's doing: the next
 	// attempt, or a new wrapping. The zero time is never.
 	NextAt time.Time

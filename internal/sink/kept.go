@@ -203,9 +203,10 @@ func (s *kept) failed(err error) time.Time {
 		pace = slow
 	}
 	wait := pace.Pause(s.fails, err)
-	at := cred.Wall(time.Now()).Add(wait)
+	now := cred.Wall(time.Now())
+	at := now.Add(wait)
 	s.mu.Lock()
-	s.status.Err, s.status.NextAt = err, at
+	s.status.Err, s.status.ErrAt, s.status.NextAt = err, now, at
 	s.mu.Unlock()
 	s.k.observe(retry.Notice{What: "write sink " + s.sink.Name(), Attempt: s.fails, Err: err, Next: wait})
 	return at
@@ -238,6 +239,9 @@ func (s *kept) tell(ctx context.Context) {
 		}
 		s.mu.Lock()
 		s.status.NoticeErr = err
+		if err != nil {
+			s.status.ErrAt = cred.Wall(time.Now())
+		}
 		s.mu.Unlock()
 	}
 }
