@@ -20,11 +20,12 @@ type gate struct {
 	most     int
 	// width is how many may be under way, busy how many are.
 	width, busy int
-	// failures counts those since the last success; until is when the next may
-	// ask; err is why.
+	// failures counts those since the last success, of one key in a row once.
+	// until is when the next may ask; err is why, and last the key that told.
 	failures int
 	until    time.Time
 	err      error
+	last     string
 	// suspects are the keys of the failures since the last success that may have
 	// been the server's or their own.
 	suspects []string
@@ -99,9 +100,13 @@ func (g *gate) bad(now time.Time, err error, epoch int, key string) (closed bool
 			return false
 		}
 	}
-	g.failures++
+	// Who fails again and again has growing pauses of its own. Others would wait
+	// along for nothing, where only that one is over a limit.
+	if g.failures == 0 || key != g.last {
+		g.failures++
+	}
 	g.epoch++
-	g.width, g.err = 1, err
+	g.width, g.err, g.last = 1, err, key
 	wait := g.schedule.Pause(g.failures, err)
 	if errors.Is(err, vault.ErrInvalidToken) {
 		wait = knockNobody
@@ -116,7 +121,9 @@ func (g *gate) open() {
 	g.epoch++
 }
 
-func (g *gate) clear() { g.failures, g.suspects, g.until, g.err = 0, g.suspects[:0], time.Time{}, nil }
+func (g *gate) clear() {
+	g.failures, g.suspects, g.until, g.err, g.last = 0, g.suspects[:0], time.Time{}, nil, ""
+}
 
 // everybodys reports whether a failure concerns all requests alike: there is no
 // server, it is sealed or wants fewer requests, or it does not know the token. A

@@ -130,6 +130,24 @@ func TestTheGate(t *testing.T) {
 	}
 }
 
+// Of two that fail in turn, each has the others wait longer; one alone has not.
+func TestOneThatFailsAgainAndAgainDoesNotKeepTheOthersWaiting(t *testing.T) {
+	for _, c := range []struct {
+		keys   string
+		closed time.Duration
+	}{{"aaaaa", time.Second}, {"ababa", knock}, {"aaabb", 2 * time.Second}} {
+		g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64)
+		now := noon
+		for _, key := range c.keys {
+			now = later(now, g.until)
+			g.bad(now, errSealed, g.epoch, string(key))
+		}
+		if got := g.until.Sub(now); got != c.closed {
+			t.Errorf("%s: closed for %v, want %v", c.keys, got, c.closed)
+		}
+	}
+}
+
 func TestOneFailureOfAWaveClosesTheGateOnce(t *testing.T) {
 	g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64)
 	epoch := g.epoch
