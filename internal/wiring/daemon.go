@@ -32,7 +32,7 @@ type Lasting struct {
 	Watch    template.WatchOptions
 	// Identity is the server as the session's newest token sees it.
 	Identity func() lease.Identity
-	// Events are nil unless the configuration asks for them.
+	// Events are nil unless the configuration asks for them and has a login.
 	Events *lease.Events
 	// Child is nil when there is no process to supervise.
 	Child *child.Supervisor
@@ -80,7 +80,7 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	}
 	l.Sections["templates"] += contents(sources...)
 	l.Identity = func() lease.Identity { return p.identity() }
-	if f.TemplateConfig.StaticSecretEvents {
+	if f.TemplateConfig.StaticSecretEvents && p.Session != nil {
 		l.Events = lease.NewEvents(subscriber{p}, logging.Named(o.Log, "lease"))
 	}
 	return l, l.supervise(f, o)

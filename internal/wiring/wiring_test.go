@@ -314,3 +314,17 @@ func TestACertificateInTheFolderOfCAsIsAChange(t *testing.T) {
 		t.Error("a certificate that was added is no change")
 	}
 }
+
+func TestEventsNeedALogin(t *testing.T) {
+	const ask = "template_config { static_secret_events = true }\n"
+	for text, want := range map[string]bool{ask: false, ask + strings.Replace(approle, "METHOD", "", 1): true} {
+		f, origins := load(t, text, nil)
+		l, err := BuildLasting(f, options(origins))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (l.Events != nil) != want {
+			t.Errorf("%s: events %v", text, l.Events)
+		}
+	}
+}
