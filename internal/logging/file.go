@@ -110,7 +110,7 @@ func (r *rotating) openOnce() error {
 		Compression: "none",
 		FileMode:    r.mode,
 	}
-	r.opened = time.Now()
+	r.opened = time.Now().Round(0) // by the wall clock: a suspended machine's day ends too
 	if _, err := r.log.Write(nil); err != nil {
 		return errors.Join(err, r.log.Close())
 	}
