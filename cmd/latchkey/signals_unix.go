@@ -21,10 +21,9 @@ var unheard = []os.Signal{syscall.SIGPIPE}
 // daemon, and with it the child.
 var own = append([]os.Signal{syscall.SIGINT, syscall.SIGTERM}, acted...)
 
-// forwarded lists the signals that only a child has a use for. Of a terminal's
-// Ctrl-Z we hear nothing while a child has the terminal, so that a SIGTSTP to us
-// is meant for it too; when it stops, we do.
+// forwarded lists the signals that only a child has a use for. SIGTSTP is not one
+// of them: once a Go program has caught it, it can never be stopped by it again,
+// and the shell would not get its terminal back after Ctrl-Z.
 func forwarded() []os.Signal {
-	list := slices.DeleteFunc(child.Forwarded(), func(s os.Signal) bool { return slices.Contains(own, s) })
-	return append(list, syscall.SIGTSTP)
+	return slices.DeleteFunc(child.Forwarded(), func(s os.Signal) bool { return slices.Contains(own, s) })
 }

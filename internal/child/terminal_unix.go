@@ -101,7 +101,8 @@ func (t *terminal) suspend(by os.Signal) bool {
 	case <-t.cont: // an old one
 	default:
 	}
-	signal.Reset(syscall.SIGTSTP) // caught, it would not stop us
+	// This needs a SIGTSTP that nobody has ever caught: signal.Reset does not give
+	// it back.
 	_ = syscall.Kill(0, syscall.SIGTSTP)
 	late := time.NewTimer(settling)
 	defer late.Stop()
