@@ -187,7 +187,7 @@ func (s *Supervisor) restart(ctx context.Context) (job, error) {
 		s.stat.Err, s.stat.NextAt = err, time.Now().Add(wait)
 		s.mu.Unlock()
 		s.opts.Log.Error("the process is not running, because it could not be started again",
-			"error", err, "attempt", attempt, "next_try_in", wait.Round(time.Millisecond))
+			"error", err, "attempt", attempt, "next", wait.Round(time.Millisecond))
 		retry.Sleep(ctx, wait)
 	}
 	return nil, context.Cause(ctx)

@@ -47,8 +47,8 @@ const beforeLogin = 250 * time.Millisecond
 const steady = time.Minute
 
 // Run calls touch with the path of each secret that changed, and with "" when any
-// may have, until ctx ends, and returns the cause. touch must not block. A server that has no events is told in
-// the log once, and not asked again.
+// may have, until ctx ends, and returns the cause. touch must not block. A server
+// that has no events is told in the log once, and not asked again.
 func (e *Events) Run(ctx context.Context, touch func(path string)) error {
 	var last error
 	for failures := 1; ; failures++ {
@@ -73,7 +73,7 @@ func (e *Events) Run(ctx context.Context, touch func(path string)) error {
 		}
 		wait := e.wait(err, failures)
 		if last == nil || last.Error() != err.Error() || stood > 0 {
-			e.log.Warn("no events for now: changes are found by polling", "error", err, "again_in", wait)
+			e.log.Warn("no events for now: changes are found by polling", "error", err, "next", wait.Round(time.Millisecond))
 		}
 		last = err
 		if !retry.Sleep(ctx, wait) {

@@ -151,7 +151,7 @@ func (m *Manager) blame(now time.Time, err error, epoch int, key string) {
 	if errors.Is(err, vault.ErrInvalidToken) {
 		text = "the server does not know the token: the last good answers are kept until there is another"
 	}
-	m.o.Log.Warn(text, "error", err, "next", m.gate.until)
+	m.o.Log.Warn(text, "error", err, "next_at", m.gate.until)
 }
 
 // relieved tells the gate of a success.

@@ -140,7 +140,7 @@ func (k *Keeper) Status() []Status {
 // observe tells of a failed attempt.
 func (k *Keeper) observe(n retry.Notice) {
 	if k.o.Observer == nil {
-		k.o.Log.Warn(n.What+" failed", "attempt", n.Attempt, "next", n.Next, "error", n.Err)
+		k.o.Log.Warn(n.What+" failed", "attempt", n.Attempt, "next", n.Next.Round(time.Millisecond), "error", n.Err)
 		return
 	}
 	k.quiet.Lock()

@@ -111,7 +111,7 @@ func (w *Watch) command(ctx context.Context, c *command, users []*watched) {
 	if err != nil {
 		w.opts.Meter.Count("template.command.failure", 1)
 		w.set.opts.Log.Error("template command failed; the file is written", "error", users[0].t.fail(ErrCommand, err),
-			"templates", len(users), "failures", failures, "next", at0)
+			"templates", len(users), "failures", failures, "next_at", at0)
 		return
 	}
 	w.set.opts.Log.Info("template command ended", "command", name, "templates", len(users))

@@ -70,7 +70,7 @@ func (w *Watch) remark(st *watched, j *job) func() {
 	}
 	return func() {
 		w.opts.Meter.Count("template.render.failure", 1)
-		say("template not rendered; what was there stays", "error", j.err, "failures", failures, "next", next)
+		say("template not rendered; what was there stays", "error", j.err, "failures", failures, "next_at", next)
 	}
 }
 
