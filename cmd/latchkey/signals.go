@@ -38,15 +38,6 @@ func (s *signals) forward(child bool) {
 	}
 }
 
-// put is a signal that comes by another way; one too many is lost, as signals
-// are.
-func (s *signals) put(sig os.Signal) {
-	select {
-	case s.c <- sig:
-	default:
-	}
-}
-
 // stop leaves all of them to the system again.
 func (s *signals) stop() {
 	signal.Stop(s.c)

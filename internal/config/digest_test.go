@@ -415,7 +415,7 @@ func TestALoginStandsForServerAndMethod(t *testing.T) {
 			},
 		}).Login()
 	}
-	if login("https://a", "one") != login("https://a", "one") {
+	if first, second := login("https://a", "one"), login("https://a", "one"); first != second {
 		t.Error("the same login is another one")
 	}
 	if login("https://a", "one") == login("https://b", "one") || login("https://a", "one") == login("https://a", "two") {
