@@ -642,6 +642,30 @@ func TestEverythingAtOnce(t *testing.T) {
 	})
 }
 
+func TestAfterMissedEventsAllAreLookedAtOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many, interval = 300, time.Hour
+		s := newServer()
+		h := run(t, s, Options{StaticInterval: interval})
+		for i := range many {
+			path := fmt.Sprint("kv/", i)
+			s.set(path, thing{value: "x"})
+			h.get(t, path)
+		}
+		time.Sleep(time.Minute)
+		s.resetCounts()
+		h.Touch("")
+		synctest.Wait()
+		if n := s.count(""); n > many/10 {
+			t.Errorf("%d requests in one moment", n)
+		}
+		time.Sleep(interval/10 + time.Second)
+		if n := s.count(""); n != many {
+			t.Errorf("%d requests in a tenth of the interval for %d secrets", n, many)
+		}
+	})
+}
+
 func TestAnEventHasItsSecretLookedAtNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()

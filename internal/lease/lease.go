@@ -148,20 +148,23 @@ func (m *Manager) Retain(keys map[string]bool) {
 
 // Touch has the secret at an API path looked at now, and the list that it stands
 // in, because somebody says that it changed. Of a version 2 key-value engine the
-// path holds data/ or metadata/; the requests may do without. "" is every path.
+// path holds data/ or metadata/; the requests may do without. "" is every path, and
+// those are looked at within a tenth of StaticInterval: many daemons may have missed
+// the same.
 func (m *Manager) Touch(path string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := cred.Wall(time.Now())
 	if path == "" {
 		for _, e := range m.entries {
-			m.touch(e.req)
+			m.touch(e.req, now.Add(share(m.o.StaticInterval, 0.1*luck())))
 		}
 		return
 	}
 	for _, p := range aliases(path) {
-		m.touch(cred.Request{Path: p})
+		m.touch(cred.Request{Path: p}, now)
 		if up := strings.LastIndexByte(p, '/'); up > 0 {
-			m.touch(cred.Request{Op: cred.OpList, Path: p[:up]})
+			m.touch(cred.Request{Op: cred.OpList, Path: p[:up]}, now)
 		}
 	}
 }
@@ -170,7 +173,7 @@ func (m *Manager) Touch(path string) {
 // often is looked at once for several changes.
 const apart = time.Second
 
-func (m *Manager) touch(req cred.Request) {
+func (m *Manager) touch(req cred.Request, at time.Time) {
 	e := m.entries[req.Key()]
 	switch {
 	case e == nil || e.term.kind != static, e.failures > 0:
@@ -178,14 +181,15 @@ func (m *Manager) touch(req cred.Request) {
 	case e.index == away:
 		e.touched = true
 	default:
-		m.hasten(e, cred.Wall(time.Now()))
+		m.hasten(e, at)
 	}
 }
 
-// hasten puts an entry in front, unless that was only just looked at.
-func (m *Manager) hasten(e *entry, now time.Time) {
+// hasten has an entry looked at at a moment, unless that was only just done, or
+// comes sooner in any case.
+func (m *Manager) hasten(e *entry, at time.Time) {
 	e.act = look
-	if at := later(now, e.term.from.Add(apart)); at.Before(e.due) {
+	if at = later(at, e.term.from.Add(apart)); at.Before(e.due) {
 		e.due = at
 	}
 	m.place(e)
