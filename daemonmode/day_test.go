@@ -43,7 +43,7 @@ func TestADayOfADaemon(t *testing.T) {
 func TestADaemonThroughTroubles(t *testing.T) { troubles(t, time.Minute, "5s") }
 
 // troubles lets 24 hours of some length pass: a token of one hour that lives four
-// at most, a secret that changes, an outage of half an hour, a token that somebody
+// at most, a secret that changes, an outage of a quarter, a token that somebody
 // revokes, a file that somebody removes.
 func troubles(t *testing.T, hour time.Duration, interval string) {
 	server := vaulttest.New(t)
@@ -84,7 +84,7 @@ func troubles(t *testing.T, hour time.Duration, interval string) {
 		}
 
 		stop := server.Rude(vaulttest.Match{}, vaulttest.Rudeness{Status: http.StatusServiceUnavailable})
-		until(6.6)
+		until(6.35) // less than what is left of a token when it should be renewed
 		if got := s.read("app"); got != "second" {
 			s.t.Errorf("the outage left %q", got)
 		}

@@ -97,19 +97,7 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 		next.Child = old.Child
 	}
 	leases := login || old.Leases.StaticInterval != next.Leases.StaticInterval || old.Leases.Threshold != next.Leases.Threshold
-	// What uses another part stands below it: it starts after it and ends before.
-	steps := []struct {
-		name  string
-		again bool
-		parts []string
-		start func(Job)
-	}{
-		{"sinks", login || changed("sinks"), []string{"sinks"}, d.startSinks},
-		{"leases", leases, []string{"leases", "events"}, d.startLeases},
-		{"templates", leases || changed("templates"), []string{"templates"}, d.startTemplates},
-		{"child", changed("exec"), []string{"child"}, d.startChild},
-		{"token", login, []string{"token"}, d.startToken},
-	}
+	steps := d.steps(changed, login, leases)
 	var tok cred.Token
 	if login {
 		var err error
@@ -128,7 +116,7 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 	for _, s := range slices.Backward(steps) {
 		if s.again {
 			again = append(again, s.name)
-			for _, p := range slices.Backward(s.parts) {
+			for _, p := range slices.Backward(s.actors) {
 				d.g.stop(p)
 			}
 		}
@@ -148,6 +136,27 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 		d.log.Warn("pid_file is read at the start only: what the file says of it now is used after the next one")
 	}
 	return rest
+}
+
+// step is one part of the daemon that a reload may have to start again.
+type step struct {
+	name  string
+	again bool
+	// actors are those that it consists of.
+	actors []string
+	start  func(Job)
+}
+
+// steps lists the parts. What uses another stands below it: it starts after it
+// and ends before.
+func (d *daemon) steps(changed func(...string) bool, login, leases bool) []step {
+	return []step{
+		{"sinks", login || changed("sinks"), []string{"sinks"}, d.startSinks},
+		{"leases", leases, []string{"leases", "events"}, d.startLeases},
+		{"templates", leases || changed("templates"), []string{"templates"}, d.startTemplates},
+		{"child", changed("exec"), []string{"child"}, d.startChild},
+		{"token", login, []string{"token"}, d.startToken},
+	}
 }
 
 // adoptRest puts in force what needs no part to be started again.
