@@ -53,8 +53,23 @@ func (t *tools) contenders() []contender {
 // writeConfig writes the one file that vault agent and latchkey both read.
 func writeConfig(s *seeded, address, own string, n int) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "exit_after_auth = true\n\nvault {\n  address = %q\n  ca_cert = %q\n}\n", address, s.CAFile)
-	fmt.Fprintf(&b, `
+	b.WriteString("exit_after_auth = true\n")
+	writeLogin(&b, s, address, own)
+	for i := range n {
+		writeTemplate(&b, own, i, fmt.Sprintf(`{{ with secret "secret/data/bench/%04d" }}{{ .Data.data.username }}:{{ .Data.data.password }}`+"\n{{ end }}", i))
+	}
+	file := filepath.Join(own, "agent.hcl")
+	return file, os.WriteFile(file, []byte(b.String()), 0o600)
+}
+
+// writeLogin writes where the server is, the login and one sink.
+func writeLogin(b *strings.Builder, s *seeded, address, own string) {
+	fmt.Fprintf(b, `
+vault {
+  address = %q
+  ca_cert = %q
+}
+
 auto_auth {
   method "approle" {
     config = {
@@ -67,18 +82,20 @@ auto_auth {
     config = { path = %q }
   }
 }
-`, filepath.Join(s.dir, "role_id"), filepath.Join(s.dir, "secret_id"), filepath.Join(own, "out", "token"))
-	for i := range n {
-		fmt.Fprintf(&b, `
+`, address, s.CAFile, filepath.Join(s.dir, "role_id"), filepath.Join(s.dir, "secret_id"), filepath.Join(own, "out", "token"))
+}
+
+// output is the file that template i writes.
+func output(own string, i int) string { return filepath.Join(own, "out", fmt.Sprintf("%04d", i)) }
+
+func writeTemplate(b *strings.Builder, own string, i int, contents string) {
+	fmt.Fprintf(b, `
 template {
-  contents    = "{{ with secret \"secret/data/bench/%04d\" }}{{ .Data.data.username }}:{{ .Data.data.password }}\n{{ end }}"
+  contents    = %q
   destination = %q
   perms       = "0600"
 }
-`, i, filepath.Join(own, "out", fmt.Sprintf("%04d", i)))
-	}
-	file := filepath.Join(own, "agent.hcl")
-	return file, os.WriteFile(file, []byte(b.String()), 0o600)
+`, contents, output(own, i))
 }
 
 // errPatience says that a run took longer than anyone would wait.
@@ -104,7 +121,7 @@ func (t *tools) once(ctx context.Context, c contender, s *seeded, address string
 		return cost{}, err
 	}
 	for i := range n {
-		got, err := os.ReadFile(filepath.Join(own, "out", fmt.Sprintf("%04d", i)))
+		got, err := os.ReadFile(output(own, i))
 		if err != nil || string(got) != fmt.Sprintf("user-%d:pass-%d\n", i, i) {
 			return cost{}, fmt.Errorf("secret %d was not written: %q, %w%s", i, got, err, tail(log))
 		}

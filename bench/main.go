@@ -4,11 +4,19 @@
 // travel.
 //
 //	go run . -n 1,50,2000
+//	go run . -daemon -leases 100,1000,10000
 //
 // The contenders take turns, so that a busy moment hits all of them. The
 // server is the real one, on the loopback, in plain HTTP; requests are counted
 // in runs of their own, because counting needs a proxy. A last round puts a
 // distance of 20 ms and TLS between.
+//
+// With -daemon it measures the programs that stay instead, latchkey daemon and
+// vault agent: memory and CPU while nothing is due, with one template and with
+// thousands of leases; what a round of renewals takes; how soon a change is in
+// the file; and the requests beyond those that are due. All of that goes through
+// the counting proxy, which is no part of what is measured. It reads /proc, so
+// it needs Linux, and takes about a quarter of an hour, most of it waiting.
 package main
 
 import (
@@ -36,6 +44,14 @@ var (
 	runs      = flag.Int("runs", 0, "runs of each (default: 15 for few secrets, 3 for a thousand and more)")
 	roundTrip = flag.Duration("rtt", 20*time.Millisecond, "round trip of the distant server; 0 leaves that part out")
 	patience  = flag.Duration("patience", 3*time.Minute, "give a run up after this time")
+
+	daemon  = flag.Bool("daemon", false, "measure the programs that stay")
+	peer    = flag.Bool("peer", true, "-daemon: measure vault agent too")
+	lease   = flag.String("leases", "100,1000,10000", "-daemon: numbers of leases to hold, ten to a template")
+	settle  = flag.Duration("settle", 15*time.Second, "-daemon: how long a program with leases is left alone after its start")
+	idle    = flag.Duration("idle", 30*time.Second, "-daemon: how long it is watched while nothing is due")
+	changes = flag.Int("changes", 20, "-daemon: changes of a secret")
+	watch   = flag.Duration("watch", 3*time.Minute, "-daemon: how long requests are counted")
 )
 
 func main() {
@@ -50,13 +66,13 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	var ns []int
-	for _, f := range strings.Split(*sizes, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(f))
-		if err != nil || n < 1 || n > 9999 {
-			return fmt.Errorf("-n: %q is no number from 1 to 9999", f)
-		}
-		ns = append(ns, n)
+	ns, err := numbers("-n", *sizes, 9999)
+	if err != nil {
+		return err
+	}
+	leases, err := numbers("-leases", *lease, 99999)
+	if err != nil {
+		return err
 	}
 	work, err := os.MkdirTemp("", "latchkey-bench-")
 	if err != nil {
@@ -66,6 +82,14 @@ func run(ctx context.Context) (err error) {
 	t, err := prepare(ctx, work)
 	if err != nil {
 		return err
+	}
+	if *daemon {
+		var r stayReport
+		if err := t.daemons(ctx, leases, &r); err != nil {
+			return err
+		}
+		r.print(os.Stdout)
+		return nil
 	}
 	var r report
 	if err := t.near(ctx, ns, &r); err != nil {
@@ -83,6 +107,19 @@ func run(ctx context.Context) (err error) {
 	}
 	r.print(os.Stdout)
 	return nil
+}
+
+// numbers reads the value of a flag: whole numbers, separated by commas.
+func numbers(name, text string, most int) ([]int, error) {
+	var ns []int
+	for f := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(f))
+		if err != nil || n < 1 || n > most {
+			return nil, fmt.Errorf("%s: %q is no number from 1 to %d", name, f, most)
+		}
+		ns = append(ns, n)
+	}
+	return ns, nil
 }
 
 // tools are the programs of a run, by their paths.
@@ -160,6 +197,7 @@ func (t *tools) with(ctx context.Context, start func(string) (*vault.Server, err
 	if err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
+	defer d.close()
 	return use(d)
 }
 

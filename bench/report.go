@@ -90,7 +90,10 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(w, "\n%s behind a round trip of %s, with TLS (waiting: what twice the distance adds)\n", secrets(r.far.n), *roundTrip)
 		r.far.print(w, r.trips)
 	}
-	goals := r.goals()
+	printGoals(w, r.goals())
+}
+
+func printGoals(w io.Writer, goals []goal) {
 	if len(goals) > 0 {
 		fmt.Fprintln(w, "\ngoals")
 	}

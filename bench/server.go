@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,24 @@ type seeded struct {
 	*vault.Server
 	dir    string
 	client *http.Client
+
+	// broker is what leased secrets are made in, of that many roles; see lend.
+	broker *httptest.Server
+	roles  int
 }
+
+func (d *seeded) close() {
+	if d.broker != nil {
+		d.broker.Close()
+	}
+}
+
+// benchPolicy is that of a daemon: it may look at the versions as well.
+const benchPolicy = `
+path "secret/data/bench/*"     { capabilities = ["read"] }
+path "secret/metadata/bench/*" { capabilities = ["read"] }
+path "rabbitmq/creds/*"        { capabilities = ["read"] }
+`
 
 // seed gives s an AppRole that may read n secrets of one KV version 2 mount.
 func seed(ctx context.Context, s *vault.Server, dir string, n int) (*seeded, error) {
@@ -45,7 +63,7 @@ func seed(ctx context.Context, s *vault.Server, dir string, n int) (*seeded, err
 	if err := d.call(ctx, "POST", "sys/auth/approle", m{"type": "approle"}, nil); err != nil {
 		return nil, err
 	}
-	if err := d.call(ctx, "PUT", "sys/policies/acl/bench", m{"policy": `path "secret/data/bench/*" { capabilities = ["read"] }`}, nil); err != nil {
+	if err := d.call(ctx, "PUT", "sys/policies/acl/bench", m{"policy": benchPolicy}, nil); err != nil {
 		return nil, err
 	}
 	if err := d.call(ctx, "POST", "auth/approle/role/bench", m{"token_policies": "bench", "token_ttl": "1h"}, nil); err != nil {

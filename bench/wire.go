@@ -1,21 +1,60 @@
 package main
 
 import (
+	"io"
+	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// counter stands before the server and counts what arrives there.
+// counter stands before the server and counts what arrives there, by kind too.
 type counter struct {
 	*httptest.Server
 	n atomic.Int64
+
+	mu    sync.Mutex
+	kinds map[string]int
+}
+
+// The kinds of requests that daemons make again and again.
+const (
+	kindPoll    = "look at a version"
+	kindRead    = "read"
+	kindRenewal = "renew a lease"
+)
+
+// kind says what a request is for, as far as method and path tell.
+func kind(r *http.Request) string {
+	switch path := strings.TrimPrefix(r.URL.Path, "/v1/"); {
+	case strings.HasPrefix(path, "auth/") && strings.HasSuffix(path, "/login"):
+		return "log in"
+	case path == "auth/token/renew-self":
+		return "renew the token"
+	case path == "auth/token/lookup-self":
+		return "look at the token"
+	case path == "sys/leases/renew":
+		return kindRenewal
+	case strings.HasPrefix(path, "sys/internal/ui/mounts"):
+		return "look at a mount"
+	case strings.HasPrefix(path, "sys/events/"):
+		return "subscribe"
+	case path == "sys/health":
+		return "look at the server"
+	case strings.HasPrefix(path, "secret/metadata/"):
+		return kindPoll
+	case r.Method == http.MethodGet:
+		return kindRead
+	}
+	return r.Method
 }
 
 func startCounter(target string) (*counter, error) {
@@ -23,13 +62,38 @@ func startCounter(target string) (*counter, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &counter{}
+	c := &counter{kinds: map[string]int{}}
 	proxy := httputil.NewSingleHostReverseProxy(u)
+	// The standard transport keeps two connections, and opens one for nearly
+	// every request of those who ask in parallel.
+	proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}
+	proxy.ErrorLog = log.New(io.Discard, "", 0) // a contender that is stopped gives requests up
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.n.Add(1)
+		c.mu.Lock()
+		c.kinds[kind(r)]++
+		c.mu.Unlock()
 		proxy.ServeHTTP(w, r)
 	}))
 	return c, nil
+}
+
+// counts is how many requests of each kind have arrived so far.
+func (c *counter) counts() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.kinds)
+}
+
+// since is what has arrived after before was taken.
+func (c *counter) since(before map[string]int) map[string]int {
+	now := c.counts()
+	for k, n := range before {
+		if now[k] -= n; now[k] == 0 {
+			delete(now, k)
+		}
+	}
+	return now
 }
 
 // delay is a TCP proxy that models distance: what enters it leaves it half a
