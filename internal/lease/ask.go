@@ -133,6 +133,11 @@ func (m *Manager) attempt(ctx context.Context, wishes []*wish, give func(*wish))
 	m.mu.Lock()
 	for _, w := range wishes {
 		if w.era = m.era; !w.req.Fresh {
+			if err := m.refused.standing(w.key, now); err != nil {
+				w.res = cred.Result{Err: err}
+				known = append(known, w)
+				continue
+			}
 			e, f := m.entries[w.key], m.flights[w.key]
 			if e == nil && f != nil && f.keeps != nil {
 				// It was dropped while it was fetched, and is wanted again.
@@ -141,7 +146,7 @@ func (m *Manager) attempt(ctx context.Context, wishes []*wish, give func(*wish))
 			}
 			switch {
 			case e != nil && e.good(now):
-				w.held = e.answer
+				w.held, w.res = e.answer, cred.Result{}
 				known = append(known, w)
 				continue
 			case f != nil:
@@ -154,7 +159,9 @@ func (m *Manager) attempt(ctx context.Context, wishes []*wish, give func(*wish))
 	}
 	m.mu.Unlock()
 	for _, w := range known {
-		w.res = cred.Result{Secret: w.held.secret()}
+		if w.res.Err == nil {
+			w.res = cred.Result{Secret: w.held.secret()}
+		}
 		give(w)
 	}
 	var mu sync.Mutex
@@ -264,6 +271,9 @@ func (m *Manager) arrived(w *wish, c content, err error, era, epoch int) {
 		m.relieved(epoch)
 	} else {
 		m.blame(now, err, epoch, w.key)
+	}
+	if !w.req.Fresh {
+		m.refused.note(w.key, err, now)
 	}
 	switch {
 	case w.req.Fresh:

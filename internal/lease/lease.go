@@ -68,6 +68,8 @@ type Manager struct {
 	entries map[string]*entry // by Request.Key
 	queue   queue
 	flights map[string]*flight
+	// refused are by Request.Key too.
+	refused refusals
 	gate    gate
 	// moved are the keys whose content changed and that nobody was told of yet.
 	moved map[string]bool
@@ -99,7 +101,7 @@ func New(o Options) *Manager {
 	}
 	return &Manager{
 		o: o, rules: rules{o.StaticInterval, o.Threshold}, wake: make(chan struct{}, 1),
-		entries: make(map[string]*entry), flights: make(map[string]*flight), moved: make(map[string]bool),
+		entries: make(map[string]*entry), flights: make(map[string]*flight), refused: refusals{}, moved: make(map[string]bool),
 		gate: newGate(o.Backoff, o.Parallel), arrival: make(chan struct{}),
 	}
 }
@@ -114,6 +116,7 @@ func (m *Manager) Use(id Identity) {
 	close(m.arrival)
 	m.arrival = make(chan struct{})
 	m.gate.open()
+	clear(m.refused)
 	now := cred.Wall(time.Now())
 	for _, e := range m.entries {
 		e.blind = false // another policy may allow the metadata
