@@ -51,6 +51,9 @@ type Job struct {
 	// none.
 	StatusSocket string
 	Metrics      telemetry.Options
+	// ReportTo has a session hear of the requests that the parts make; see
+	// wiring.Parts.
+	ReportTo func(*session.Session)
 	// Adopt puts in force what is not of this package, such as the log's level,
 	// when a reload has been taken over; nil for nothing.
 	Adopt func() error
@@ -66,6 +69,13 @@ type Access struct {
 	// Events tells of changed secrets, where the server does; nil for polling
 	// alone.
 	Events *lease.Events
+}
+
+// logged says an error that changes nothing about how the daemon ends.
+func (d *daemon) logged(err error) {
+	if err != nil {
+		d.log.Error("not everything ended well", "error", err)
+	}
 }
 
 // Options is what a reload does not change.
@@ -133,11 +143,13 @@ type daemon struct {
 func Run(ctx context.Context, j Job, o Options) error {
 	d := newDaemon(ctx, j, o)
 	if err := d.open(j); err != nil {
-		return errors.Join(err, d.goodbye(ctx))
+		d.logged(d.goodbye(ctx))
+		return err
 	}
 	if o.Opened != nil {
 		if err := o.Opened(); err != nil {
-			return errors.Join(err, d.goodbye(ctx))
+			d.logged(d.goodbye(ctx))
+			return err
 		}
 	}
 	d.g.start("telemetry", o.Metrics.Run)
@@ -161,13 +173,9 @@ func Run(ctx context.Context, j Job, o Options) error {
 		d.log.Info("stopping", "cause", first.name+" ended")
 		err = first.err
 	}
-	left := d.goodbye(ctx)
-	if err == nil && left != nil {
-		// It ended because it was asked to; what was left undone is told.
-		d.log.Error("not everything ended well", "error", left)
-		return nil
-	}
-	return errors.Join(err, left)
+	// Why it ended is what counts; what was left undone on the way is told.
+	d.logged(d.goodbye(ctx))
+	return err
 }
 
 func newDaemon(ctx context.Context, j Job, o Options) *daemon {

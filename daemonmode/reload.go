@@ -186,6 +186,8 @@ func (d *daemon) adopt(next Job, login bool, tok cred.Token) {
 	d.job = next
 	if login {
 		d.token = tok
+	} else {
+		next.ReportTo(next.Access.Session)
 	}
 }
 

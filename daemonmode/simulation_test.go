@@ -138,7 +138,7 @@ func (s *simulation) job(text string, log *slog.Logger, m *telemetry.Telemetry) 
 	return daemonmode.Job{
 		Sections: l.Sections, Access: daemonmode.Access{Session: l.Session, Identity: l.Identity, Events: l.Events},
 		Sinks: l.Sinks, SinkKeep: l.SinkKeep, Leases: l.Leases, Templates: l.Templates, Watch: l.Watch,
-		Child: l.Child, Environ: l.Environ, Listeners: f.Listeners, StatusSocket: f.StatusSocket,
+		Child: l.Child, Environ: l.Environ, Listeners: f.Listeners, StatusSocket: f.StatusSocket, ReportTo: l.ReportTo,
 	}
 }
 

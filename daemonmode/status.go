@@ -20,6 +20,9 @@ import (
 // is being done, and that takes a moment.
 const overdue = 30 * time.Second
 
+// mostReasons bounds what a status says of why it is not ready.
+const mostReasons = 10
+
 // status puts together what the parts say of themselves.
 func (d *daemon) status() health.Status {
 	d.mu.Lock()
@@ -58,6 +61,9 @@ func (d *daemon) status() health.Status {
 	}
 	s.Reasons = reasons(j, s, complete)
 	s.Ready = len(s.Reasons) == 0
+	if more := len(s.Reasons) - mostReasons; more > 0 {
+		s.Reasons = append(s.Reasons[:mostReasons], fmt.Sprintf("and %d more", more))
+	}
 	return s
 }
 
@@ -176,34 +182,51 @@ func because(text string) string {
 
 func late(at, now time.Time, by time.Duration) bool { return !at.IsZero() && now.Sub(at) > by }
 
-// lookEvery is how often the daemon looks at itself until all is in place,
-// beside the times when a part says that something moved.
-const lookEvery = 200 * time.Millisecond
+// lookAgain is when the daemon looks at itself until all is in place, beside the
+// times when a part says that something moved. A look at ten thousand leases
+// costs something, and what is not there after a while may never be.
+var lookAgain = retry.Schedule{Base: 100 * time.Millisecond, Max: 5 * time.Second}
 
-// announce says once that everything is in place.
+// announce says once that everything is in place, and to systemd what is missing
+// until then.
 func (d *daemon) announce(ctx context.Context) error {
-	for !d.firstSuccess() {
-		if retry.Until(ctx, time.Now().Add(lookEvery), d.moved) == retry.Ended {
+	said := ""
+	for n := 1; ; n++ {
+		missing := d.firstSuccess()
+		if missing != said {
+			d.o.Notify.Status(missing)
+			said = missing
+		}
+		if missing == inPlace {
+			<-ctx.Done()
 			return context.Cause(ctx)
 		}
+		switch retry.Until(ctx, time.Now().Add(lookAgain.Wait(n)), d.moved) {
+		case retry.Ended:
+			return context.Cause(ctx)
+		case retry.Woken:
+			n = 0 // what comes next comes soon
+		}
 	}
-	<-ctx.Done()
-	return context.Cause(ctx)
 }
 
-// firstSuccess looks whether everything is in place for the first time.
-func (d *daemon) firstSuccess() bool {
+// inPlace is what firstSuccess answers when nothing is missing.
+const inPlace = "everything is in place"
+
+// firstSuccess looks whether everything is in place for the first time, and says
+// what is missing first.
+func (d *daemon) firstSuccess() string {
 	s := d.status()
 	if !s.Ready {
-		return false
+		return s.Reasons[0]
 	}
 	d.mu.Lock()
 	d.up = true
 	d.mu.Unlock()
 	d.o.Notify.Ready()
-	d.log.Info("everything is in place", "sinks", len(s.Sinks), "templates", len(s.Templates),
+	d.log.Info(inPlace, "sinks", len(s.Sinks), "templates", len(s.Templates),
 		"took", time.Since(d.started).Round(time.Millisecond))
-	return true
+	return inPlace
 }
 
 func (d *daemon) isUp() bool {

@@ -176,7 +176,7 @@ func (d *staying) job(s *setup) (daemonmode.Job, error) {
 		Access:   daemonmode.Access{Session: l.Session, Identity: l.Identity, Events: l.Events},
 		Sinks:    l.Sinks, SinkKeep: l.SinkKeep, Leases: l.Leases, Templates: l.Templates, Watch: l.Watch,
 		Child: l.Child, Environ: l.Environ, Listeners: s.file.Listeners, StatusSocket: s.file.StatusSocket,
-		Metrics: metricsOf(s),
+		Metrics: metricsOf(s), ReportTo: l.ReportTo,
 	}, nil
 }
 

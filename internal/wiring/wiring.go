@@ -16,6 +16,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"latchkey/internal/auth"
@@ -80,7 +81,13 @@ type Parts struct {
 	// Templates is nil when there are none.
 	Templates *template.Set
 	Reads     reader.Options
+
+	hears atomic.Pointer[session.Session]
 }
+
+// ReportTo has another session hear of the requests that these parts make with a
+// token: one that goes on while parts of an older configuration are replaced.
+func (p *Parts) ReportTo(s *session.Session) { p.hears.Store(s) }
 
 // ErrServerSettings is the kind of an error about the vault stanza, its flags
 // and its variables: an address that is none, a certificate that is not there.
@@ -92,8 +99,8 @@ func Build(f *config.File, o Options) (*Parts, error) {
 	var errs []error
 	p := &Parts{}
 	o.seen = func(token cred.Redacted, err error) {
-		if p.Session != nil {
-			p.Session.Seen(token, err)
+		if s := p.hears.Load(); s != nil {
+			s.Seen(token, err)
 		}
 	}
 	client, err := vault.New(serverConfig(f, o, "templating"))
@@ -115,6 +122,7 @@ func Build(f *config.File, o Options) (*Parts, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	p.ReportTo(p.Session)
 	return p, nil
 }
 
