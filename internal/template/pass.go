@@ -38,6 +38,10 @@ func (u *run) newPass(j *job) *pass {
 // evaluateText runs a pass and keeps the output when nothing was missing. An
 // error counts only then: without its data a template may well stumble.
 func (u *run) evaluateText(j *job) {
+	if u.round != nil {
+		// A Watch holds many texts for a long time, and renders few of them.
+		defer j.t.text.forget()
+	}
 	p := u.newPass(j)
 	out, err := p.evaluate()
 	j.inputs = p.inputs
@@ -85,13 +89,14 @@ func (p *pass) directly() ([]byte, error) {
 	} else {
 		t.Option("missingkey=zero")
 	}
-	for name, tree := range text.trees {
+	trees := text.parsed()
+	for name, tree := range trees {
 		if _, err := t.AddParseTree(name, tree); err != nil {
 			return nil, err
 		}
 	}
 	var b bytes.Buffer
-	if text.trees[""] == nil {
+	if trees[""] == nil {
 		return nil, nil // an empty text, or one that only defines
 	}
 	err := t.Execute(&b, nil)

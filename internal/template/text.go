@@ -12,7 +12,8 @@ import (
 type text struct {
 	contents    string
 	left, right string
-	trees       map[string]*parse.Tree
+	// trees is nil when the text was forgotten; see parsed.
+	trees map[string]*parse.Tree
 	// calls are the functions named anywhere, each with the place where it
 	// is named first ("line 3").
 	calls map[string]string
@@ -52,6 +53,23 @@ func parseText(contents, left, right string) (*text, error) {
 	t.targets = slices.Compact(t.targets)
 	return t, nil
 }
+
+// parsed returns the trees by name. Those of a text that was forgotten are made
+// again.
+func (t *text) parsed() map[string]*parse.Tree {
+	if t.trees == nil {
+		again, err := parseText(t.contents, t.left, t.right)
+		if err != nil {
+			return nil // not reached: the same text was parsed before
+		}
+		t.trees = again.trees
+	}
+	return t.trees
+}
+
+// forget lets go of the trees. They take ten times the memory of the text, and are
+// made in less time than the file is written.
+func (t *text) forget() { t.trees = nil }
 
 func (t *text) note(tree *parse.Tree, n parse.Node) {
 	switch n := n.(type) {
@@ -158,7 +176,7 @@ func (t *text) secretAt(line, column int) (Request, bool) {
 	}
 	var found Request
 	best := -1
-	for _, tree := range t.trees {
+	for _, tree := range t.parsed() {
 		walk(tree.Root, func(n parse.Node) {
 			var b *parse.BranchNode
 			switch n := n.(type) {
