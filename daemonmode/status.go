@@ -26,8 +26,16 @@ const mostReasons = 10
 // status puts together what the parts say of themselves.
 func (d *daemon) status() health.Status {
 	d.mu.Lock()
+	leases := d.leases
+	d.mu.Unlock()
+	return d.account(leases)
+}
+
+// account is a status with these leases, nil for none.
+func (d *daemon) account(leases *lease.Manager) health.Status {
+	d.mu.Lock()
 	j, complete, reloaded := d.job, d.complete, d.reloaded
-	sinks, leases, watch := d.sinks, d.leases, d.watch
+	sinks, watch := d.sinks, d.watch
 	d.mu.Unlock()
 	now := cred.Wall(time.Now())
 	s := health.Status{Version: d.o.Version, StartedAt: cred.Wall(d.started), Now: now}
@@ -216,6 +224,11 @@ const inPlace = "everything is in place"
 // firstSuccess looks whether everything is in place for the first time, and says
 // what is missing first.
 func (d *daemon) firstSuccess() string {
+	// Until all else is in place the leases are left out: thousands of them take
+	// milliseconds, and each template that has been rendered has us look here.
+	if s := d.account(nil); !s.Ready {
+		return s.Reasons[0]
+	}
 	s := d.status()
 	if !s.Ready {
 		return s.Reasons[0]
