@@ -131,9 +131,8 @@ type daemon struct {
 	watch    *template.Watch
 	child    *child.Supervisor
 	servers  map[string]*server
-	values   map[string]cred.Redacted // variables for the child
-	complete bool                     // every template has rendered once
-	up       bool                     // everything was in place once
+	complete bool // every template has rendered once
+	up       bool // everything was in place once
 	reloaded reload
 }
 
@@ -182,7 +181,7 @@ func newDaemon(ctx context.Context, j Job, o Options) *daemon {
 	return &daemon{
 		o: o, log: o.Log, g: newGroup(ctx, o.Log), started: time.Now(),
 		quit: make(chan struct{}), moved: make(chan struct{}, 1),
-		job: j, servers: map[string]*server{}, values: map[string]cred.Redacted{},
+		job: j, servers: map[string]*server{},
 	}
 }
 

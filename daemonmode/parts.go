@@ -80,7 +80,7 @@ func (d *daemon) moveTemplates(keys []string) {
 func (d *daemon) startTemplates(j Job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.watch, d.complete, d.values = nil, j.Templates == nil, map[string]cred.Redacted{}
+	d.watch, d.complete = nil, j.Templates == nil
 	if j.Templates == nil {
 		return
 	}
@@ -94,11 +94,6 @@ func (d *daemon) rendered(rep template.Report) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.complete = rep.Complete
-	for _, t := range rep.Templates {
-		if t.Variable != "" && t.Err == nil {
-			d.values[t.Variable] = t.Value
-		}
-	}
 	d.equip()
 	d.wake()
 }
@@ -106,9 +101,14 @@ func (d *daemon) rendered(rep template.Report) {
 // equip gives the child its environment once there is a value for each of its
 // variables.
 func (d *daemon) equip() {
-	if d.child != nil && d.complete {
-		d.child.Update(d.job.Environ(d.values))
+	if d.child == nil || !d.complete {
+		return
 	}
+	var variables map[string]cred.Redacted
+	if d.watch != nil {
+		variables = d.watch.Variables()
+	}
+	d.child.Update(d.job.Environ(variables))
 }
 
 // startChild supervises the process; it starts when it has its environment.

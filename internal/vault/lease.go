@@ -22,12 +22,3 @@ func (c *Client) RenewLease(ctx context.Context, id string, increment time.Durat
 	}
 	return s.Lease, nil
 }
-
-// RevokeLease ends a lease. An unknown one is no error; the policy that every
-// token has does not allow it.
-func (c *Client) RevokeLease(ctx context.Context, id string) error {
-	_, err := c.Wrapping(0).secret(ctx, request{
-		op: "revoke lease", method: http.MethodPut, path: "sys/leases/revoke", body: map[string]any{"lease_id": id},
-	})
-	return err
-}

@@ -46,7 +46,7 @@ var sections = []string{"log", "vault", "auth", "sinks", "templates", "exec", "l
 // BuildLasting makes the parts of a mode that stays. Its error is that of Build.
 func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	// However long an outage is, somebody may end it.
-	o.Attempts = -1
+	o.attempts = -1
 	if f.AutoAuth != nil {
 		o.handover = kept(f, o)
 	}

@@ -52,9 +52,6 @@ type Options struct {
 	// Output for what commands print and its errors, Stdin is what it reads.
 	Stdin          *os.File
 	Stdout, Output io.Writer
-	// Attempts caps the logins that fail in a row, 0 for a number that only a run
-	// without a deadline reaches, negative for none. BuildLasting sets it.
-	Attempts int
 	Observer retry.Observer
 	// Meter hears what happens; nil for nobody.
 	Meter meter.Meter
@@ -66,6 +63,9 @@ type Options struct {
 
 	// seen hears of every request with a token.
 	seen func(token cred.Redacted, err error)
+	// attempts caps the logins that fail in a row, 0 for a number that only a run
+	// without a deadline reaches, negative for none. BuildLasting sets it.
+	attempts int
 	// handover keeps the token of a run that stays for the next one.
 	handover session.Handover
 }
@@ -162,7 +162,7 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 	errs := []error{at(err, m.Pos)}
 	if err == nil {
 		p.Session = session.New(method, client.Wrapping(wrap), session.Options{
-			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m, o.Attempts), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
+			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m, o.attempts), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
 			Meter: o.Meter, Reauth: f.AutoAuth.EnableReauthOnNewCredentials, Handover: o.handover,
 		})
 	}
