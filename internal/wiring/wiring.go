@@ -52,7 +52,7 @@ type Options struct {
 	// Output for what commands print and its errors, Stdin is what it reads.
 	Stdin          *os.File
 	Stdout, Output io.Writer
-	Observer retry.Observer
+	Observer       retry.Observer
 	// Meter hears what happens; nil for nobody.
 	Meter meter.Meter
 	Log   *slog.Logger
