@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"latchkey/internal/config"
+	"latchkey/internal/logging"
 	"latchkey/internal/wiring"
 	"latchkey/oneshot"
 )
@@ -32,7 +33,17 @@ func runCheck(ctx context.Context, w world, g given, _ []string) int {
 
 func check(ctx context.Context, w world, g given, format string) int {
 	v := &verdict{OK: true, Problems: []finding{}, Warnings: []finding{}}
-	s, err := load(w, g)
+	s := newSetup(w, g)
+	err := s.read(g)
+	if err == nil {
+		// Without the log file: what is checked leaves nothing behind.
+		err = s.logger(g, logging.Options{})
+	}
+	if err == nil {
+		if bad := logging.CheckPath(s.file.LogFile); bad != nil {
+			err = logFileProblem(bad)
+		}
+	}
 	if err == nil {
 		err = v.offline(s, g, format)
 	}

@@ -124,7 +124,7 @@ func (d *staying) serve(ctx context.Context) error {
 		if err := s.read(d.g); err != nil {
 			return err
 		}
-		if err := s.logger(d.g); err != nil {
+		if err := s.logger(d.g, logFileOf(s.file)); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ func load(w world, g given) (*setup, error) {
 	if err := s.read(g); err != nil {
 		return s, err
 	}
-	return s, s.logger(g)
+	return s, s.logger(g, logFileOf(s.file))
 }
 
 // read reads the configuration, for the first time or again.
@@ -79,7 +79,7 @@ func inert(name string) bool {
 }
 
 // logger builds the log as the configuration wants it.
-func (s *setup) logger(g given) error {
+func (s *setup) logger(g given, o logging.Options) error {
 	level, err := logging.ParseLevel(s.file.LogLevel)
 	if err != nil {
 		return &config.Problem{Key: "log_level", Text: err.Error()}
@@ -90,7 +90,6 @@ func (s *setup) logger(g given) error {
 		return &config.Problem{Key: "log_format", Text: err.Error()}
 	}
 	s.json = format == logging.JSON
-	o := logFileOf(s.file)
 	o.Level, o.Format, o.Stderr = &s.level, format, s.console
 	if g.on("combine-logs") {
 		o.Stderr = s.w.stdout

@@ -37,6 +37,15 @@ type rotating struct {
 	opened time.Time
 }
 
+// CheckPath reports what is wrong with the path of a log file, whatever the
+// machine it is meant for looks like.
+func CheckPath(path string) error {
+	if strings.ContainsAny(path, "*?[") {
+		return fmt.Errorf("log file %s: a path with *, ? or [ cannot be rotated", path)
+	}
+	return nil
+}
+
 // openFile opens the log file that o names and proves that it can be written.
 // A new file gets the mode 0640, missing directories are made.
 func openFile(o Options) (*rotating, error) {
@@ -44,8 +53,8 @@ func openFile(o Options) (*rotating, error) {
 	if os.IsPathSeparator(path[len(path)-1]) {
 		path = filepath.Join(path, defaultName)
 	}
-	if strings.ContainsAny(path, "*?[") {
-		return nil, fmt.Errorf("log file %s: a path with *, ? or [ cannot be rotated", path)
+	if err := CheckPath(path); err != nil {
+		return nil, err
 	}
 	r := &rotating{path: path, bytes: int64(o.RotateBytes), every: o.RotateDuration, maxFiles: o.RotateMaxFiles, mode: fileMode}
 	if err := r.probe(); err != nil {
