@@ -10,6 +10,7 @@ package daemonmode
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -71,13 +72,6 @@ type Access struct {
 	Events *lease.Events
 }
 
-// logged says an error that changes nothing about how the daemon ends.
-func (d *daemon) logged(err error) {
-	if err != nil {
-		d.log.Error("not everything ended well", "error", err)
-	}
-}
-
 // Options is what a reload does not change.
 type Options struct {
 	// Opened is called once the listeners are open, before anything else is
@@ -96,7 +90,7 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	// Dump is where SIGUSR1 prints the metrics.
-	Dump interface{ Write([]byte) (int, error) }
+	Dump io.Writer
 }
 
 // How long the parts have for their end, two seconds in all. The supervised child
@@ -129,7 +123,6 @@ type daemon struct {
 	sinks    *sink.Keeper
 	leases   *lease.Manager
 	watch    *template.Watch
-	child    *child.Supervisor
 	servers  map[string]*server
 	complete bool // every template has rendered once
 	up       bool // everything was in place once
@@ -141,13 +134,12 @@ type daemon struct {
 // comes back as it is, or a part that gave up.
 func Run(ctx context.Context, j Job, o Options) error {
 	d := newDaemon(ctx, j, o)
+	defer d.goodbye(ctx)
 	if err := d.open(j); err != nil {
-		d.logged(d.goodbye(ctx))
 		return err
 	}
 	if o.Opened != nil {
 		if err := o.Opened(); err != nil {
-			d.logged(d.goodbye(ctx))
 			return err
 		}
 	}
@@ -162,7 +154,6 @@ func Run(ctx context.Context, j Job, o Options) error {
 	d.g.start("orphans", child.Reap)
 	d.g.start("signals", d.signals)
 
-	var err error
 	select {
 	case <-ctx.Done():
 		d.log.Info("stopping", "cause", context.Cause(ctx))
@@ -170,11 +161,9 @@ func Run(ctx context.Context, j Job, o Options) error {
 		d.log.Info("stopping", "cause", errQuit)
 	case first := <-d.g.ended():
 		d.log.Info("stopping", "cause", first.name+" ended")
-		err = first.err
+		return first.err
 	}
-	// Why it ended is what counts; what was left undone on the way is told.
-	d.logged(d.goodbye(ctx))
-	return err
+	return nil
 }
 
 func newDaemon(ctx context.Context, j Job, o Options) *daemon {
@@ -187,8 +176,9 @@ func newDaemon(ctx context.Context, j Job, o Options) *daemon {
 
 // goodbye ends the parts: first what could start others, then the child, which
 // may still want its secrets and its listener, then all the rest; at last the
-// token, if it is to be revoked.
-func (d *daemon) goodbye(ctx context.Context) error {
+// token, if it is to be revoked. Why the daemon ended is what counts; what is
+// left undone here is told.
+func (d *daemon) goodbye(ctx context.Context) {
 	d.g.close()
 	d.o.Notify.Stopping()
 	d.g.stopWithin("signals", partingOfSignals)
@@ -197,10 +187,12 @@ func (d *daemon) goodbye(ctx context.Context) error {
 	d.mu.Lock()
 	s := d.job.Access.Session
 	d.mu.Unlock()
-	if !d.o.Revoke || s == nil {
-		return err
+	if d.o.Revoke && s != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeBudget)
+		defer cancel()
+		err = errors.Join(err, s.Revoke(ctx))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeBudget)
-	defer cancel()
-	return errors.Join(err, s.Revoke(ctx))
+	if err != nil {
+		d.log.Error("not everything ended well", "error", err)
+	}
 }

@@ -101,24 +101,23 @@ func (d *daemon) rendered(rep template.Report) {
 // equip gives the child its environment once there is a value for each of its
 // variables.
 func (d *daemon) equip() {
-	if d.child == nil || !d.complete {
+	if d.job.Child == nil || !d.complete {
 		return
 	}
 	var variables map[string]cred.Redacted
 	if d.watch != nil {
 		variables = d.watch.Variables()
 	}
-	d.child.Update(d.job.Environ(variables))
+	d.job.Child.Update(d.job.Environ(variables))
 }
 
 // startChild supervises the process; it starts when it has its environment.
 func (d *daemon) startChild(j Job) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.child = j.Child
 	if j.Child == nil {
 		return
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.equip()
 	d.g.start("child", j.Child.Run)
 }

@@ -39,7 +39,7 @@ func (d *daemon) signal(ctx context.Context, sig os.Signal) {
 		return
 	}
 	d.mu.Lock()
-	c := d.child
+	c := d.job.Child
 	d.mu.Unlock()
 	if c != nil {
 		c.Signal(sig)

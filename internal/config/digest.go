@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,6 +55,9 @@ var digestKey = sync.OnceValue(func() []byte {
 	_, _ = rand.Read(key)
 	return key
 })
+
+// Sections are the names that Digest knows, sorted.
+func Sections() []string { return slices.Sorted(maps.Keys(sections)) }
 
 // Digest is a short text that stands for all that a section says: log, vault,
 // auth (auto_auth without its sinks), sinks, templates (with template_config and

@@ -22,7 +22,7 @@ func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error {
 	last := time.Now()
 	for {
 		now := time.Now()
-		if by := setBack(last, now); by > slack {
+		if by := retry.SetBackBy(last, now); by > 0 {
 			m.rewind(cred.Wall(now), by)
 		}
 		last = now
@@ -37,15 +37,6 @@ func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// slack is how far the wall clock may lag behind without anybody having set it.
-const slack = 2 * time.Second
-
-// setBack is how much less far the wall clock went than time itself. The other
-// way round is a suspended machine, and needs nothing but looking what is due.
-func setBack(from, to time.Time) time.Duration {
-	return to.Sub(from) - cred.Wall(to).Sub(cred.Wall(from))
 }
 
 // rewind counts everything by a clock that was set back. What can be renewed is

@@ -797,7 +797,7 @@ func TestAClockSetBackRenewsWhatCanBeRenewed(t *testing.T) {
 
 func TestASetBackClockIsTold(t *testing.T) {
 	now := time.Now()
-	if d := setBack(now, now.Add(time.Hour)); d != 0 {
+	if d := retry.SetBackBy(now, now.Add(time.Hour)); d != 0 {
 		t.Errorf("an hour that goes by is set back by %v", d)
 	}
 }

@@ -39,7 +39,7 @@ func Until(ctx context.Context, t time.Time, wake <-chan struct{}) Wake {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		now := time.Now()
-		if setBack(now.Round(0).Sub(start.Round(0)), now.Sub(start)) {
+		if SetBackBy(start, now) > 0 {
 			return SetBack
 		}
 		wait := tick
@@ -59,6 +59,17 @@ func Until(ctx context.Context, t time.Time, wake <-chan struct{}) Wake {
 		}
 	}
 	return Ended
+}
+
+// SetBackBy returns how far the wall clock was set back between two calls of
+// time.Now, 0 when it was not. The other way round, a clock that was set forward or
+// a machine that was suspended, needs nothing but looking what is due.
+func SetBackBy(from, to time.Time) time.Duration {
+	wall, monotonic := to.Round(0).Sub(from.Round(0)), to.Sub(from)
+	if !setBack(wall, monotonic) {
+		return 0
+	}
+	return monotonic - wall
 }
 
 // setBack compares how far the two clocks went since the same moment.

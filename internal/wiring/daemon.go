@@ -40,9 +40,6 @@ type Lasting struct {
 	Environ func(variables map[string]cred.Redacted) []string
 }
 
-// sections are those that config.File.Digest knows.
-var sections = []string{"log", "vault", "auth", "sinks", "templates", "exec", "listeners", "telemetry", "pid_file"}
-
 // BuildLasting makes the parts of a mode that stays. Its error is that of Build.
 func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	// However long an outage is, somebody may end it.
@@ -67,7 +64,7 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 			Retry: readSchedule(f, o.Origins), ExitOnRetryFailure: f.TemplateConfig.ExitOnRetryFailure, Meter: o.Meter,
 		},
 	}
-	for _, s := range sections {
+	for _, s := range config.Sections() {
 		l.Sections[s] = f.Digest(s)
 	}
 	l.Sections["vault"] += contents(append(filesIn(f.Vault.CAPath), f.Vault.CACert, f.Vault.ClientCert, f.Vault.ClientKey)...)
