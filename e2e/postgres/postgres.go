@@ -26,6 +26,7 @@ import (
 	"syscall"
 	"time"
 
+	"latchkey/e2e/debian"
 	"latchkey/e2e/server"
 )
 
@@ -94,39 +95,19 @@ func newest() string {
 const clusterless = "/etc/postgresql-common/createcluster.d/latchkey-e2e.conf"
 
 func install(log io.Writer) error {
-	if _, err := os.Stat("/etc/debian_version"); err != nil {
-		return fmt.Errorf("%w: this is no Debian, and there is none below /usr/lib/postgresql", ErrUnavailable)
-	}
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("%w: only root can install the package postgresql", ErrUnavailable)
-	}
-	fmt.Fprintln(log, "=== INSTALLING THE DEBIAN PACKAGE postgresql, once, for the end-to-end tests ===")
-	if err := os.MkdirAll(filepath.Dir(clusterless), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(clusterless, []byte("create_main_cluster = false\n"), 0o644); err != nil {
-		return err
-	}
-	defer os.Remove(clusterless)
-	get := []string{"install", "-y", "--no-install-recommends", "postgresql"}
-	if out, err := apt(get...); err != nil {
-		// The lists of packages may be missing or old.
-		if more, err := apt("update"); err != nil {
-			return fmt.Errorf("%w: apt-get install and update: %v\n%s%s", ErrUnavailable, err, out, more)
+	if os.Geteuid() == 0 {
+		if err := os.MkdirAll(filepath.Dir(clusterless), 0o755); err != nil {
+			return err
 		}
-		if out, err = apt(get...); err != nil {
-			return fmt.Errorf("%w: apt-get install postgresql: %v\n%s", ErrUnavailable, err, out)
+		if err := os.WriteFile(clusterless, []byte("create_main_cluster = false\n"), 0o644); err != nil {
+			return err
 		}
+		defer os.Remove(clusterless)
+	}
+	if err := debian.Install(log, "postgresql"); err != nil {
+		return fmt.Errorf("%w: none below /usr/lib/postgresql, and %w", ErrUnavailable, err)
 	}
 	return nil
-}
-
-func apt(args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "apt-get", args...)
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	return cmd.CombinedOutput()
 }
 
 func (c *Cluster) begin() error {

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// lock waits until this process alone holds the file at path; the system lets
+// Lock waits until this process alone holds the file at path; the system lets
 // go of it when the process ends.
-func lock(path string) (unlock func(), err error) {
+func Lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
