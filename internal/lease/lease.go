@@ -52,6 +52,10 @@ type Options struct {
 	Backoff retry.Schedule
 	// Parallel bounds the requests under way at once, 10 when 0.
 	Parallel int
+	// Store keeps leased answers and child tokens for the next process; nil for
+	// not at all. What it holds was put there by this Manager, an earlier one, or
+	// Save; nothing else may be in it.
+	Store Store
 	// Log must be given, Meter may be nil.
 	Log   *slog.Logger
 	Meter meter.Meter

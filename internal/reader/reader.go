@@ -55,6 +55,7 @@ type Reader struct {
 	known   map[string]cred.Result
 	flights map[string]*flight
 	leases  []cred.Lease
+	leased  []Leased
 }
 
 // New returns a Reader over the client's identity.
@@ -74,6 +75,22 @@ func (r *Reader) Leases() []cred.Lease {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]cred.Lease(nil), r.leases...)
+}
+
+// Leased is an answer that ends with a lease or carries a token, and what it was
+// the answer to.
+type Leased struct {
+	Request cred.Request
+	Secret  *cred.Secret
+}
+
+// Leased returns the answers so far that came with a lease or a token, orphans
+// included. Those of requests that are Fresh are their asker's own and not among
+// them.
+func (r *Reader) Leased() []Leased {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Leased(nil), r.leased...)
 }
 
 // ReadAll answers the requests in their order and waits for all of them.
@@ -211,6 +228,9 @@ func (r *Reader) remember(req cred.Request, key string, res cred.Result) {
 	}
 	if res.Secret == nil {
 		return
+	}
+	if !req.Fresh && (res.Secret.Lease.ID != "" || res.Secret.Auth != nil) {
+		r.leased = append(r.leased, Leased{req, res.Secret})
 	}
 	if res.Secret.Lease.ID != "" {
 		r.leases = append(r.leases, res.Secret.Lease)
