@@ -1,13 +1,10 @@
 package config
 
 import (
-	"crypto/tls"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // Mode is what a configuration is checked for.
@@ -38,13 +35,18 @@ func Check(f *File, m Mode) (warnings []Warning, err error) {
 	c := &checker{f: f, mode: m}
 	c.between()
 	c.tls()
-	c.method()
-	c.handover()
-	c.sinks()
+	for _, a := range f.identities() {
+		c.method(a)
+		c.handover(a)
+		c.sinks(a)
+		c.wrapped(a)
+	}
+	c.lent()
 	c.templates()
 	c.envTemplates()
 	c.exec()
 	c.listeners()
+	c.cache()
 	c.telemetry()
 	c.rest()
 	switch m {
@@ -69,8 +71,11 @@ func (c *checker) warn(path, text, hint string) {
 func (c *checker) between() {
 	f := c.f
 	aa := f.AutoAuth
-	cacheLends := f.Cache != nil && f.Cache.UseAutoAuthToken != AutoAuthTokenNo
-	proxyLends := f.APIProxy != nil && f.APIProxy.UseAutoAuthToken != AutoAuthTokenNo
+	cacheLends, proxyLends := f.lends()
+	authPath := autoAuthKey
+	if aa != nil {
+		authPath = aa.path()
+	}
 	lender := "api_proxy.use_auto_auth_token"
 	if cacheLends {
 		lender = "cache.use_auto_auth_token"
@@ -96,20 +101,16 @@ func (c *checker) between() {
 		{(cacheLends || proxyLends) && aa == nil, lender,
 			"is on, but there is no auto_auth", ""},
 		{(cacheLends || proxyLends) && wraps, lender,
-			"cannot be on when the method's login is wrapped", "remove wrap_ttl from the method"},
+			wrappedLent, "remove wrap_ttl from the method"},
 		{cacheLends && proxyLends || c.isSet("cache.use_auto_auth_token") && c.isSet("api_proxy.use_auto_auth_token"), "cache.use_auto_auth_token",
 			"is set in cache and in api_proxy", "keep the one in api_proxy"},
 		{f.Cache != nil && f.APIProxy != nil && bothDiffer("never", f.Cache.EnforceConsistency, f.APIProxy.EnforceConsistency),
 			"cache.enforce_consistency", "is set in cache and in api_proxy", "keep the one in api_proxy"},
 		{f.Cache != nil && f.APIProxy != nil && bothDiffer("fail", f.Cache.WhenInconsistent, f.APIProxy.WhenInconsistent),
 			"cache.when_inconsistent", "is set in cache and in api_proxy", "keep the one in api_proxy"},
-		{aa != nil && len(aa.Sinks)+len(f.Templates)+len(f.EnvTemplates) == 0 && !cacheLends && !proxyLends && !wraps, "auto_auth",
-			"needs a sink, a template, an env_template, or use_auto_auth_token in api_proxy", "without one nobody would get the token"},
-		{wraps && len(aa.Sinks) != 1, "auto_auth.method.wrap_ttl",
-			"needs exactly one sink: a wrapped token can be opened once", fmt.Sprintf("there are %d", sinkCount(aa))},
-		{wraps && len(aa.Sinks) == 1 && aa.Sinks[0].WrapTTL > 0, "auto_auth.sink[0].wrap_ttl",
-			"is set on the method and on the sink", "keep one of them"},
-		{wraps && len(f.Templates)+len(f.EnvTemplates) > 0, "auto_auth.method.wrap_ttl",
+		{aa != nil && len(aa.Sinks)+len(f.Templates)+len(f.EnvTemplates) == 0 && !cacheLends && !proxyLends && !wraps, authPath,
+			"needs a sink, a template, an env_template, or use_auto_auth_token in api_proxy", noTaker},
+		{wraps && len(f.Templates)+len(f.EnvTemplates) > 0, authPath + ".method.wrap_ttl",
 			"leaves no token to read the templates' secrets with", "set wrap_ttl on the sink instead"},
 		{f.Exec != nil && len(f.EnvTemplates) == 0, "exec",
 			"needs at least one env_template", "to run a command after a file changed, put exec into its template"},
@@ -132,13 +133,6 @@ func (c *checker) isSet(path string) bool {
 	return ok
 }
 
-func sinkCount(aa *AutoAuth) int {
-	if aa == nil {
-		return 0
-	}
-	return len(aa.Sinks)
-}
-
 func (c *checker) tls() {
 	v := c.f.Vault
 	if (v.ClientCert == "") != (v.ClientKey == "") {
@@ -153,27 +147,21 @@ func (c *checker) tls() {
 	}
 }
 
-func (c *checker) method() {
-	if c.f.AutoAuth == nil {
-		return
-	}
-	m := c.f.AutoAuth.Method
+func (c *checker) method(a *AutoAuth) {
+	m, at := a.Method, a.path()+".method."
 	if m.MinBackoff > m.MaxBackoff {
-		c.problem("auto_auth.method.min_backoff", "must not be greater than max_backoff",
+		c.problem(at+"min_backoff", "must not be greater than max_backoff",
 			fmt.Sprintf("min_backoff is %v, max_backoff is %v", m.MinBackoff, m.MaxBackoff))
 	}
 	if m.MountPath != "" && !strings.HasPrefix(m.MountPath, "auth/") {
-		c.warn("auto_auth.method.mount_path", "is used as it stands, and mounts of auth methods begin with auth/",
+		c.warn(at+"mount_path", "is used as it stands, and mounts of auth methods begin with auth/",
 			"write \"auth/"+m.MountPath+"\"")
 	}
 }
 
-func (c *checker) sinks() {
-	if c.f.AutoAuth == nil {
-		return
-	}
-	for i, s := range c.f.AutoAuth.Sinks {
-		at := fmt.Sprintf("auto_auth.sink[%d].", i)
+func (c *checker) sinks(a *AutoAuth) {
+	for i, s := range a.Sinks {
+		at := fmt.Sprintf("%s.sink[%d].", a.path(), i)
 		switch {
 		case s.DHType != "" && s.DHPath == "":
 			c.problem(at+"dh_type", "needs dh_path, the file with the reader's public key", "")
@@ -204,16 +192,15 @@ func (c *checker) sinks() {
 // sinkFiles names the sinks by the files they write.
 func (c *checker) sinkFiles() map[string]string {
 	files := map[string]string{}
-	if c.f.AutoAuth == nil {
-		return files
-	}
-	for i, s := range c.f.AutoAuth.Sinks {
-		if s.Config.n == nil {
-			continue
-		}
-		if e := s.Config.n.get("path"); e != nil {
-			if path, bad := asString(e.val); bad == nil {
-				files[filepath.Clean(path)] = fmt.Sprintf("auto_auth.sink[%d]", i)
+	for _, a := range c.f.identities() {
+		for i, s := range a.Sinks {
+			if s.Config.n == nil {
+				continue
+			}
+			if e := s.Config.n.get("path"); e != nil {
+				if path, bad := asString(e.val); bad == nil {
+					files[filepath.Clean(path)] = fmt.Sprintf("%s.sink[%d]", a.path(), i)
+				}
 			}
 		}
 	}
@@ -321,71 +308,12 @@ var signals = []string{"ABRT", "ALRM", "BUS", "CHLD", "CONT", "FPE", "HUP", "ILL
 	"NULL", "PIPE", "PROF", "QUIT", "SEGV", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG",
 	"USR1", "USR2", "WINCH", "XCPU", "XFSZ"}
 
-func (c *checker) listeners() {
-	for i, l := range c.f.Listeners {
-		at := fmt.Sprintf("listener[%d]", i)
-		switch {
-		case l.TLSDisable:
-		case l.TLSCertFile == "" || l.TLSKeyFile == "":
-			c.unusable(at, "needs tls_cert_file and tls_key_file, or tls_disable", "write tls_disable = true to serve without TLS")
-		case l.TLSMinVersion > l.TLSMaxVersion && l.TLSMaxVersion != "":
-			c.problem(at+".tls_max_version", "is lower than tls_min_version", "")
-		case l.TLSRequireAndVerifyClient && l.TLSDisableClientCerts:
-			c.problem(at+".tls_disable_client_certs", "contradicts tls_require_and_verify_client_cert", "")
-		}
-		for _, name := range l.TLSCipherSuites {
-			if !slices.Contains(cipherSuites(), name) {
-				c.problem(at+".tls_cipher_suites", fmt.Sprintf("does not know %q", name), closest(name, cipherSuites()))
-			}
-		}
-		if l.Type == "unix" && l.Address == "" {
-			c.unusable(at, "needs address, the path of the socket", "")
-		}
-		if l.Role != "" && l.Role != "default" && l.Role != "metrics_only" {
-			c.warn(at+".role", "is not known, so default holds", "default or metrics_only")
-		}
-		if l.SocketMode != "" && l.Type == "unix" {
-			if _, bad := asMode(text(l.SocketMode)); bad != nil {
-				c.unusable(at+".socket_mode", bad.text, bad.hint)
-			}
-		}
-		if l.Type == "tcp" && l.SocketMode+l.SocketUser+l.SocketGroup != "" {
-			c.warn(at, "socket_mode, socket_user and socket_group are for unix listeners", "")
-		}
-	}
-}
-
-// cipherSuites are the names that tls_cipher_suites may hold.
-var cipherSuites = sync.OnceValue(func() []string {
-	var names []string
-	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
-		names = append(names, s.Name)
-	}
-	return names
-})
-
-// unusable is a problem where listeners are opened, else a warning.
-func (c *checker) unusable(path, text, hint string) {
-	if c.mode == ModeOnce {
-		c.warn(path, text, hint)
-		return
-	}
-	c.problem(path, text, hint)
-}
-
 func (c *checker) rest() {
 	if t := c.f.TemplateConfig.LeaseRenewalThreshold; c.f.where != nil && (t <= 0 || t > 1) {
 		c.warn("template_config.lease_renewal_threshold", "should lie between 0 and 1", "the default is 0.90")
 	}
 	if c.f.TemplateConfig.MaxConnectionsPerHost < 0 {
 		c.problem("template_config.max_connections_per_host", "must not be negative", "")
-	}
-	if p := c.f.Cache; p != nil && p.Persist != nil {
-		if p.Persist.Path == "" {
-			c.problem("cache.persist.path", "is required", "")
-		} else if info, err := os.Stat(p.Persist.Path); err == nil && !info.IsDir() {
-			c.problem("cache.persist.path", "is not a directory", "")
-		}
 	}
 }
 
@@ -415,8 +343,17 @@ func (c *checker) once() {
 			c.warn(fmt.Sprintf("template[%d].exec.splay", i), unused, "no signal is spread out over time")
 		}
 	}
-	for _, key := range []string{"cache", "api_proxy", "telemetry", "status_socket", "template_config.static_secret_render_interval",
-		"template_config.static_secret_events", "auto_auth.enable_reauth_on_new_credentials", "auto_auth.handover"} {
+	for _, a := range f.Identities {
+		c.problem(a.path(), "a one-shot logs in once, and to one identity", "several are for a mode that stays; leave out all but one, or exit_after_auth")
+	}
+	keys := []string{"api_proxy", "telemetry", "status_socket", "template_config.static_secret_render_interval", "template_config.static_secret_events"}
+	if f.AutoAuth != nil {
+		keys = append(keys, f.AutoAuth.path()+".enable_reauth_on_new_credentials", f.AutoAuth.path()+".handover")
+	}
+	if f.Cache != nil && f.Cache.Persist == nil { // which keeps the leases for who comes after us
+		keys = append(keys, "cache")
+	}
+	for _, key := range keys {
 		if c.isSet(key) {
 			c.warn(key, unused, "")
 		}

@@ -169,8 +169,6 @@ func TestCheck_rules(t *testing.T) {
 	}
 }
 
-const noProxy = "forwards nothing: this version has no proxy yet, and answers 404 to all but /agent/v1/ on a listener"
-
 // aDaemon is what only a mode that stays makes use of.
 const aDaemon = "status_socket = \"/s\"\nauto_auth {\n" + aMethod + "\n" + aSink + "\nhandover {\n path = \"/h\"\n key_file = \"/k\"\n}\n}\n" +
 	aTemplate + "template_config { static_secret_events = true }"
@@ -182,13 +180,12 @@ func TestCheck_warns(t *testing.T) {
 		want       string // keys, with the first words of the text
 	}{
 		{"listener in a one-shot", aAuth + aListener, ModeOnce, "listener[0] is not used by a one-shot"},
-		{"listener in a daemon", aAuth + aListener + aListener, ModeDaemon, "listener[0] " + noProxy},
+		{"listener in a daemon", aAuth + aListener + aListener, ModeDaemon, ""},
 		{"listener for metrics in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" }", ModeDaemon, ""},
 		{"quit for vault proxy in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" proxy_api { enable_quit = true } }", ModeDaemon, "listener[0].proxy_api is for vault proxy: nothing can ask to quit here"},
 		{"quit for both in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" proxy_api { enable_quit = true } agent_api { enable_quit = true } }", ModeDaemon, ""},
-		{"cache in a daemon", aAuth + aListener + "cache { }", ModeDaemon, "cache " + noProxy},
-		{"api_proxy in a daemon", aAuth + aListener + "cache { }\napi_proxy { }", ModeDaemon, "api_proxy " + noProxy},
-		{"no proxy in a check", aAuth + aListener + "api_proxy { }", ModeCheck, ""},
+		{"cache in a daemon", aAuth + aListener + "cache { }", ModeDaemon, ""},
+		{"api_proxy in a daemon", aAuth + aListener + "cache { }\napi_proxy { }", ModeDaemon, ""},
 		{"exit_after_auth in a daemon", aAuth + "exit_after_auth = true", ModeDaemon, "exit_after_auth is not used: this mode stays"},
 		{"wrapped login in a daemon", wrapAuth, ModeDaemon, "auto_auth.method.wrap_ttl leaves nothing to renew: the next login comes with new credentials, and not before"},
 		{"wrapped login with handover", "auto_auth {\nmethod \"approle\" { wrap_ttl = \"5m\" }\n" + aSink + "\nhandover { path = \"h\" key_env = \"K\" }\n}", ModeDaemon,

@@ -224,7 +224,7 @@ func (d *decoder) entry(b *body, k *key, e *entry) {
 // generated files often have it.
 func emptyIsNone(t typ) bool {
 	switch t {
-	case tString, tInt, tDur, tList, tCommas, tArgv, tMap, tWait:
+	case tString, tInt, tDur, tSize, tList, tCommas, tArgv, tMap, tWait:
 		return true
 	}
 	return false
@@ -345,6 +345,10 @@ func (d *decoder) blocks(b *body, k *key, e *entry, path string) {
 			d.problem(in.off, path, "there can be only one", "")
 			return
 		}
+		if k.name == autoAuthKey && b.st == &topStanza {
+			d.identity(b, k, in)
+			continue
+		}
 		b.seen[k.name] = true
 		d.block(b, k, in, path)
 	}
@@ -418,8 +422,9 @@ func setDefaults(st *stanza, v any) {
 
 // label applies the labels of a block: its type, in any case, or its name.
 func (d *decoder) label(b *body, in instance) {
+	k := find(b.st.keys, b.st.label)
 	if len(in.labels) == 0 {
-		if b.st.label == "name" {
+		if b.st.label != "" && k == nil {
 			d.problem(in.off, b.path, "needs a label, the name of the variable", `write env_template "NAME" {`)
 		}
 		return
@@ -436,16 +441,18 @@ func (d *decoder) label(b *body, in instance) {
 		}
 	}
 	l := in.labels[0]
-	if b.st.label == "name" {
+	if k == nil {
 		b.v.(*EnvTemplate).Name = l.text
 		return
 	}
-	k := find(b.st.keys, b.st.label)
-	if typ := b.n.get("type"); typ != nil && typ.val.text != "" && !strings.EqualFold(typ.val.text, l.text) {
+	if typ := b.n.get(k.name); typ != nil && typ.val.text != "" && !strings.EqualFold(typ.val.text, l.text) {
 		d.warn(l.off, join(b.path, k.name), "is given twice, as a label and as a key, and they differ", "the key holds, as in Vault Agent; keep one of them")
 		return
 	}
-	n := &node{kind: kString, text: strings.ToLower(l.text), off: l.off, src: d.src}
+	n := &node{kind: kString, text: l.text, off: l.off, src: d.src}
+	if k.name == "type" {
+		n.text = strings.ToLower(l.text)
+	}
 	*k.at(b.v).(*string) = n.text
 	d.checkOneOf(k, join(b.path, k.name), n)
 	b.seen[k.name] = n.text != ""

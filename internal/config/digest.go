@@ -27,23 +27,24 @@ var sections = map[string]func(*File) []any{
 	"vault": func(f *File) []any {
 		return []any{f.Vault, f.DisableIdleConnections, f.DisableKeepAlives, f.TemplateConfig.MaxConnectionsPerHost}
 	},
-	"auth": func(f *File) []any {
-		if f.AutoAuth == nil {
-			return nil
+	"auth": func(f *File) (out []any) {
+		for _, a := range f.identities() {
+			login := *a
+			login.Sinks = nil
+			out = append(out, login)
 		}
-		a := *f.AutoAuth
-		a.Sinks = nil
-		return []any{a}
+		return out
 	},
-	"sinks": func(f *File) []any {
-		if f.AutoAuth == nil {
-			return nil
+	"sinks": func(f *File) (out []any) {
+		for _, a := range f.identities() {
+			out = append(out, a.Name, a.Sinks)
 		}
-		return []any{f.AutoAuth.Sinks}
+		return out
 	},
 	"templates": func(f *File) []any { return []any{f.Templates, f.TemplateConfig, f.EnvTemplates} },
 	"exec":      func(f *File) []any { return []any{f.Exec} },
-	"listeners": func(f *File) []any { return []any{f.Listeners, f.APIProxy, f.Cache, f.StatusSocket} },
+	"listeners": func(f *File) []any { return []any{f.Listeners, f.StatusSocket} },
+	"proxy":     func(f *File) []any { return []any{f.APIProxy, f.Cache} },
 	"telemetry": func(f *File) []any { return []any{f.Telemetry, f.ClusterName} },
 	"pid_file":  func(f *File) []any { return []any{f.PidFile} },
 }
@@ -60,21 +61,30 @@ var digestKey = sync.OnceValue(func() []byte {
 func Sections() []string { return slices.Sorted(maps.Keys(sections)) }
 
 // Digest is a short text that stands for all that a section says: log, vault,
-// auth (auto_auth without its sinks), sinks, templates (with template_config and
-// env_template), exec, listeners (with api_proxy, cache and status_socket),
-// telemetry or pid_file. Files that mean the same have the same digests, however
+// auth (every auto_auth without its sinks), sinks, templates (with template_config
+// and env_template), exec, listeners (with status_socket), proxy (api_proxy and
+// cache), telemetry or pid_file. Files that mean the same have the same digests, however
 // they are written; a value that differs makes another one. Digests tell nothing
 // of the values, and compare within one process only. Files that the
 // configuration names are not looked at. An unknown section panics.
 func (f *File) Digest(section string) string { return f.digest(section, digestKey()) }
 
-// Login is a short text that stands for whom a login makes of us and where: the
-// server's address and namespace, and auto_auth without its sinks. It is the same
-// in every process, so keep it out of files and logs: what it is made of may be
-// easy to guess.
-func (f *File) Login() string {
+// Login is a short text that stands for whom the default identity's login makes
+// of us and where: the server's address and namespace, and auto_auth without its
+// sinks and its name. It is the same in every process, so keep it out of files and
+// logs: what it is made of may be easy to guess.
+func (f *File) Login() string { return f.LoginOf(f.AutoAuth) }
+
+// LoginOf is Login for any of the file's identities.
+func (f *File) LoginOf(a *AutoAuth) string {
 	d := digester{sha256.New()}
-	for _, v := range append(sections["auth"](f), f.Vault.Address, f.Vault.Namespace) {
+	var values []any
+	if a != nil {
+		login := *a
+		login.Name, login.Sinks = "", nil
+		values = append(values, login)
+	}
+	for _, v := range append(values, f.Vault.Address, f.Vault.Namespace) {
 		d.value(reflect.ValueOf(v))
 	}
 	return hex.EncodeToString(d.Sum(nil)[:16])

@@ -80,6 +80,8 @@ func candidate(r *rand.Rand, k *key) any {
 		return []any{1 + r.IntN(86400), strconv.Itoa(1+r.IntN(99)) + "m"}[r.IntN(2)]
 	case tMode:
 		return aMode(r.IntN(0o777))
+	case tSize:
+		return []any{1 + r.IntN(1<<30), strconv.Itoa(1+r.IntN(99)) + "MiB"}[r.IntN(2)]
 	case tList, tCommas, tArgv:
 		return words()
 	case tMap:
@@ -267,8 +269,10 @@ func belongs(top, name string) []string {
 		return []string{"sinks"}
 	case "template", "template_config", "env_template":
 		return []string{"templates"}
-	case "listener", "api_proxy", "cache", "status_socket":
+	case "listener", "status_socket":
 		return []string{"listeners"}
+	case "api_proxy", "cache":
+		return []string{"proxy"}
 	case "cluster_name":
 		return []string{"telemetry"}
 	case "disable_idle_connections", "disable_keep_alives":
@@ -366,7 +370,8 @@ func TestDigestSeesWhatIsLeftOut(t *testing.T) {
 		"sinks":     "auto_auth {\n" + aMethod + "\n" + aSink + "\n" + aSink + "\n}\n" + aTemplate + aListener,
 		"templates": aAuth + aTemplate + aTemplate + aListener,
 		"exec":      base + anExec,
-		"listeners": base + "cache { }",
+		"listeners": base + aListener,
+		"proxy":     base + "cache { }",
 		"telemetry": base + "telemetry { }",
 	} {
 		if got := differing(digests(t, "a.hcl", base), digests(t, "a.hcl", text)); !slices.Equal(got, []string{section}) {

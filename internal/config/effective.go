@@ -43,7 +43,9 @@ type item struct {
 	label      string
 	value      any
 	block      bool
-	items      []item
+	// listed says that there may be more of its name.
+	listed bool
+	items  []item
 }
 
 type effective struct{ o Origins }
@@ -57,6 +59,10 @@ func (e effective) stanza(st *stanza, path string, v reflect.Value) []item {
 		}
 		at := k.at(v.Interface())
 		p := join(path, k.name)
+		if f, top := v.Interface().(*File); top && k.name == autoAuthKey {
+			out = append(out, e.identities(k, f)...)
+			continue
+		}
 		switch {
 		case k.sub != nil:
 			out = append(out, e.blocks(k, p, reflect.ValueOf(at))...)
@@ -89,7 +95,9 @@ func (e effective) blocks(k *key, path string, at reflect.Value) []item {
 	case reflect.Slice:
 		var out []item
 		for i := range v.Len() {
-			out = append(out, e.block(k, fmt.Sprintf("%s[%d]", path, i), v.Index(i).Addr()))
+			it := e.block(k, fmt.Sprintf("%s[%d]", path, i), v.Index(i).Addr())
+			it.listed = true
+			out = append(out, it)
 		}
 		return out
 	case reflect.Pointer:
@@ -106,13 +114,26 @@ func (e effective) blocks(k *key, path string, at reflect.Value) []item {
 
 func (e effective) block(k *key, path string, v reflect.Value) item {
 	it := item{name: k.name, path: path, block: true, items: e.stanza(k.sub, path, v)}
-	switch k.sub.label {
-	case "type":
-		it.label = *find(k.sub.keys, "type").at(v.Interface()).(*string)
-	case "name":
+	if k.sub.label == "" {
+		return it
+	}
+	if row := find(k.sub.keys, k.sub.label); row != nil {
+		it.label = *row.at(v.Interface()).(*string)
+	} else {
 		it.label = v.Interface().(*EnvTemplate).Name
 	}
 	return it
+}
+
+// identities lists every auto_auth, the default one first.
+func (e effective) identities(k *key, f *File) []item {
+	var out []item
+	for _, a := range f.identities() {
+		it := e.block(k, a.path(), reflect.ValueOf(a))
+		it.listed = len(f.Identities) > 0
+		out = append(out, it)
+	}
+	return out
 }
 
 // body lists the keys of a method's or a sink's config.
@@ -162,6 +183,11 @@ func show(name string, at any) (val any, worth bool) {
 		return *at, worth
 	case **bool:
 		return *at != nil && **at, worth
+	case behavior:
+		if *at.pessimistic {
+			return pessimistic, true
+		}
+		return "optimistic", false
 	case *time.Duration:
 		return shortDuration(*at), worth
 	case **fs.FileMode:
@@ -291,12 +317,12 @@ func (e effective) object(items []item, origins map[string]string) map[string]an
 		inner := e.object(it.items, origins)
 		if it.label != "" {
 			key := "type"
-			if it.name == "env_template" {
+			if it.name == "env_template" || it.name == autoAuthKey {
 				key = "name"
 			}
 			inner[key] = it.label
 		}
-		if !strings.HasSuffix(it.path, "]") {
+		if !it.listed {
 			out[it.name] = inner
 			continue
 		}

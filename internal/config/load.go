@@ -63,9 +63,9 @@ type where struct {
 // directory stands for its *.hcl and *.json files in sorted order, without
 // those of directories in it and without an editor's temporary files.
 //
-// Later files win: auto_auth, vault, cache, api_proxy, exec, telemetry and
-// template_config as a whole, single values one by one; template, env_template
-// and listener add up, and a boolean that one file turns on stays on.
+// Later files win: vault, cache, api_proxy, exec, telemetry, template_config and
+// the auto_auth of one name as a whole, single values one by one; template,
+// env_template and listener add up, and a boolean that one file turns on stays on.
 //
 // The error is Problems, with every fault of every file. Loaded is then nil.
 // No path at all is a Problem as well.
@@ -219,6 +219,10 @@ func (f *File) lay(later *File, set map[string]Pos, src *source) {
 	for i := range topStanza.keys {
 		k := &topStanza.keys[i]
 		if k.ignored != "" {
+			continue
+		}
+		if k.name == autoAuthKey {
+			f.layIdentities(later)
 			continue
 		}
 		if _, ok := set[k.name]; !ok && k.typ != tBlocks {

@@ -15,14 +15,14 @@ latchkey reads the configuration files of Vault Agent and OpenBao Agent as they 
 
 - Files are given with ` + "`-config`" + `, as often as needed; without it ` + "`BAO_AGENT_CONFIG_PATH`" + ` names one. A directory stands for its
   ` + "`*.hcl` and `*.json`" + ` files in sorted order, without those in directories below it.
-- Later files win: ` + "`auto_auth`, `vault`, `cache`, `api_proxy`, `exec`, `telemetry` and `template_config`" + ` as a whole, single values one by
-  one. ` + "`template`, `env_template` and `listener`" + ` add up. A boolean that one file turns on stays on.
+- Later files win: ` + "`vault`, `cache`, `api_proxy`, `exec`, `telemetry`, `template_config` and the `auto_auth`" + ` of one name as a whole, single
+  values one by one. ` + "`template`, `env_template` and `listener`" + ` add up. A boolean that one file turns on stays on.
 - For each key a flag beats the environment, and that beats the file. Each variable has two names: ` + "`BAO_*`" + ` wins when
   ` + "`VAULT_*`" + ` is set too. An empty variable counts as not set. ` + "`VAULT_AGENT_ADDR`" + ` is not looked at.
 - An unknown key is an error that names its place and the key it resembles; with ` + "`-lenient`" + ` it is a warning. A key set twice is an
   error; ` + "`" + allowDuplicates + "=true`" + ` makes that a warning too.
 - A *duration* is a number of seconds or a string with a unit: ` + "`30`, `\"30s\"`, `\"5m\"`, `\"1h\"`, `\"1d\"`" + `. A *file mode* is octal: ` + "`0640` or `\"0640\"`" + `;
-  a number in JSON is decimal. A *bool* may also be ` + "`\"true\"`, `\"false\"`, `1` or `0`" + `.
+  a number in JSON is decimal. A *size* is a number of bytes or a string with a unit: ` + "`\"64KiB\"`, `\"128MiB\"`, `\"1GB\"`" + `. A *bool* may also be ` + "`\"true\"`, `\"false\"`, `1` or `0`" + `.
 - Text is taken as it stands: ` + "`${...}` and `%{...}`" + ` mean nothing in strings and heredocs.
 - A label and a key ` + "`type`" + ` say the same: ` + "`method \"approle\" { }` and `method { type = \"approle\" }`" + `.
 `

@@ -57,6 +57,7 @@ const (
 	tFloat  typ = "float"
 	tDur    typ = "duration"
 	tMode   typ = "file mode"
+	tSize   typ = "size"
 	tList   typ = "list"
 	tCommas typ = "list or comma-separated string"
 	tArgv   typ = "list or string"
@@ -92,7 +93,7 @@ var topStanza = stanza{
 		{name: "cluster_name", typ: tString, doc: "A label for telemetry.", at: func(t any) any { return &t.(*File).ClusterName }},
 		{name: "status_socket", typ: tString, ours: true, doc: "A unix socket, mode 0660, that serves /agent/v1/health, ready, status and metrics, beside any listener or without one.", at: func(t any) any { return &t.(*File).StatusSocket }},
 		{name: "vault", typ: tBlock, sub: &vaultStanza, at: func(t any) any { return &t.(*File).Vault }},
-		{name: "auto_auth", typ: tBlock, sub: &autoAuthStanza, at: func(t any) any { return &t.(*File).AutoAuth }},
+		{name: autoAuthKey, typ: tBlocks, sub: &autoAuthStanza, at: func(t any) any { return &t.(*File).Identities }},
 		{name: "cache", typ: tBlock, sub: &cacheStanza, at: func(t any) any { return &t.(*File).Cache }},
 		{name: "api_proxy", typ: tBlock, sub: &apiProxyStanza, at: func(t any) any { return &t.(*File).APIProxy }},
 		{name: "listener", typ: tBlocks, sub: &listenerStanza, at: func(t any) any { return &t.(*File).Listeners }},
@@ -144,10 +145,14 @@ var retryStanza = stanza{
 	},
 }
 
+// autoAuthKey is the one block that repeats by name: see identity.go.
+const autoAuthKey = "auto_auth"
+
 var autoAuthStanza = stanza{
-	name: "auto_auth",
-	doc:  "How to log in, and where the token goes.",
+	name: autoAuthKey, label: "name",
+	doc: "How to log in, and where the token goes: one identity. There may be several, told apart by names; templates read with the one that has no name, or with the first.",
 	keys: []key{
+		{name: "name", typ: tString, ours: true, doc: "What a listener calls this identity; a label on the block does the same. Names are for a mode that stays.", at: func(t any) any { return &t.(*AutoAuth).Name }},
 		{name: "enable_reauth_on_new_credentials", typ: tBool, def: "true", doc: "Log in again when the method's credential files change. Vault Agent's default is false.", at: func(t any) any { return &t.(*AutoAuth).EnableReauthOnNewCredentials }},
 		{name: "method", typ: tBlock, required: true, sub: &methodStanza, at: func(t any) any { return &t.(*AutoAuth).Method }},
 		{name: "sink", typ: tBlocks, sub: &sinkStanza, at: func(t any) any { return &t.(*AutoAuth).Sinks }},
@@ -217,23 +222,31 @@ var cacheStanza = stanza{
 		{name: "use_auto_auth_token", typ: tLend, def: "false", doc: "Older home of api_proxy.use_auto_auth_token.", at: func(t any) any { return &t.(*Cache).UseAutoAuthToken }},
 		{name: "enforce_consistency", typ: tString, def: "never", oneOf: []string{"never", "always"}, doc: "Read after write consistency (Enterprise).", at: func(t any) any { return &t.(*Cache).EnforceConsistency }},
 		{name: "when_inconsistent", typ: tString, def: "fail", oneOf: []string{"fail", "retry", "forward"}, doc: "What to do when a node lags behind.", at: func(t any) any { return &t.(*Cache).WhenInconsistent }},
+		{name: "static_ttl", typ: tDur, def: "0", ours: true, doc: "Serve static secrets (KV, version 1 and 2) from the cache for this time after they were read; 0 does not cache them.", at: func(t any) any { return &t.(*Cache).StaticTTL }},
+		{name: "static_stale", typ: tDur, def: "1h", ours: true, doc: "How much longer they are served while the server does not answer, as X-Cache: STALE says.", at: func(t any) any { return &t.(*Cache).StaticStale }},
+		{name: "static_secret_token_capability_refresh_interval", typ: tDur, def: "5m", ours: true, doc: "How often the server is asked whether a token may still read the static secrets that it has read. From vault proxy.", at: func(t any) any { return &t.(*Cache).StaticCapabilityInterval }},
+		{name: "static_secret_token_capability_refresh_behavior", typ: tString, def: "optimistic", ours: true, oneOf: []string{"optimistic", "pessimistic"}, doc: "What no answer to that means: optimistic goes on serving, pessimistic stops. From vault proxy.", at: func(t any) any { return behavior{&t.(*Cache).StaticCapabilityPessimistic} }},
+		{name: "static_events", typ: tBool, def: "false", ours: true, doc: "Have the server tell of changed static secrets over one connection (sys/events, Vault Enterprise and OpenBao), and read those again at once.", at: func(t any) any { return &t.(*Cache).StaticEvents }},
+		{name: "max_entries", typ: tInt, def: "100000", ours: true, doc: "How many answers are held.", at: func(t any) any { return &t.(*Cache).MaxEntries }},
+		{name: "max_size", typ: tSize, def: "256MiB", ours: true, doc: "How much memory they may take, all together.", at: func(t any) any { return &t.(*Cache).MaxSize }},
+		{name: "key_headers", typ: tList, ours: true, doc: "Headers that change the server's answer, beyond those of Vault: requests that differ in one are cached apart.", at: func(t any) any { return &t.(*Cache).KeyHeaders }},
 		{name: "persist", typ: tBlock, sub: &persistStanza, at: func(t any) any { return &t.(*Cache).Persist }},
-		{name: "cache_static_secrets", ignored: proxyOnly},
+		{name: "cache_static_secrets", ignored: proxyOnly + "; static_ttl caches static secrets"},
 		{name: "disable_caching_dynamic_secrets", ignored: proxyOnly},
-		{name: "static_secret_token_capability_refresh_interval", ignored: proxyOnly},
-		{name: "static_secret_token_capability_refresh_behavior", ignored: proxyOnly},
 	},
 }
 
 var persistStanza = stanza{
 	name: "persist", label: "type",
-	doc: "Keep the cache over a restart.",
+	doc: "Keep the cache, encrypted, over a restart. A one-shot uses it too: it saves the leases of its templates for the program that stays.",
 	keys: []key{
-		{name: "type", typ: tString, required: true, oneOf: []string{"kubernetes"}, doc: "kubernetes; a label on the block does the same.", at: func(t any) any { return &t.(*Persist).Type }},
+		{name: "type", typ: tString, required: true, oneOf: []string{"kubernetes", "file"}, doc: "kubernetes, with the service account's token as the key, or file, with a key of its own; a label on the block does the same. Vault Agent knows kubernetes only.", at: func(t any) any { return &t.(*Persist).Type }},
 		{name: "path", typ: tString, required: true, doc: "The directory for the cache file.", at: func(t any) any { return &t.(*Persist).Path }},
-		{name: "keep_after_import", typ: tBool, def: "false", doc: "Keep the file after it was read.", at: func(t any) any { return &t.(*Persist).KeepAfterImport }},
-		{name: "exit_on_err", typ: tBool, def: "false", doc: "End when the file cannot be read or restored.", at: func(t any) any { return &t.(*Persist).ExitOnErr }},
-		{name: "service_account_token_file", typ: tString, def: "/var/run/secrets/kubernetes.io/serviceaccount/token", doc: "The service account's token, bound to the file.", at: func(t any) any { return &t.(*Persist).ServiceAccountTokenFile }},
+		{name: "keep_after_import", typ: tBool, def: "false", doc: "Keep the file after it was read. Without effect here: the file is kept, and kept current, in any case.", at: func(t any) any { return &t.(*Persist).KeepAfterImport }},
+		{name: "exit_on_err", typ: tBool, def: "false", doc: "End when the file cannot be read or restored; otherwise it is set aside and a new one begun.", at: func(t any) any { return &t.(*Persist).ExitOnErr }},
+		{name: "service_account_token_file", typ: tString, def: "/var/run/secrets/kubernetes.io/serviceaccount/token", doc: "For kubernetes: the service account's token, which is the key.", at: func(t any) any { return &t.(*Persist).ServiceAccountTokenFile }},
+		{name: "key_file", typ: tString, ours: true, doc: "For file: a file that holds the key, in another directory: any text or bytes that nobody guesses, at least 16 of them.", at: func(t any) any { return &t.(*Persist).KeyFile }},
+		{name: "key_env", typ: tString, ours: true, doc: "For file: the variable that holds the key.", at: func(t any) any { return &t.(*Persist).KeyEnv }},
 	},
 }
 
@@ -253,9 +266,20 @@ var listenerStanza = stanza{
 	doc: "An address where the proxy answers.",
 	keys: []key{
 		{name: "type", typ: tString, required: true, oneOf: []string{"tcp", "unix"}, fold: true, doc: "tcp or unix; a label on the block does the same.", at: func(t any) any { return &t.(*Listener).Type }},
-		{name: "address", typ: tString, doc: "host:port, by default 127.0.0.1:8200; for unix the socket's path.", at: func(t any) any { return &t.(*Listener).Address }},
+		{name: "address", typ: tString, doc: "host:port, by default 127.0.0.1:8200; for unix the socket's path. systemd:NAME is the socket that systemd hands over by that name (FileDescriptorName).", at: func(t any) any { return &t.(*Listener).Address }},
 		{name: "role", typ: tString, def: "default", doc: "default, or metrics_only for /agent/v1/metrics alone.", at: func(t any) any { return &t.(*Listener).Role }},
-		{name: "require_request_header", typ: tBool, def: "false", doc: "Refuse requests without the header X-Vault-Request: true.", at: func(t any) any { return &t.(*Listener).RequireRequestHeader }},
+		{name: "require_request_header", typ: tBool, def: "false", doc: "Refuse requests without the header X-Vault-Request: true, to our own endpoints too.", at: func(t any) any { return &t.(*Listener).RequireRequestHeader }},
+		{name: "auto_auth", typ: tString, ours: true, doc: "The name of the identity that is lent here; by default the one of the templates. Whether one is lent at all, api_proxy.use_auto_auth_token says.", at: func(t any) any { return &t.(*Listener).AutoAuth }},
+		{name: "guard", typ: tBool, def: "false", ours: true, doc: "Refuse what a browser or another proxy sends: a Host that is not this machine's loopback, Origin, Sec-Fetch-*, X-Forwarded-*, Forwarded, Via.", at: func(t any) any { return &t.(*Listener).Guard }},
+		{name: "caller_token_file", typ: tString, ours: true, doc: "A file with a token of our own that every request has to show in the header X-Latchkey-Token; read again when it changes.", at: func(t any) any { return &t.(*Listener).CallerTokenFile }},
+		{name: "caller_token_env", typ: tString, ours: true, doc: "The variable that holds that token.", at: func(t any) any { return &t.(*Listener).CallerTokenEnv }},
+		{name: "allow_paths", typ: tList, ours: true, doc: "Serve these paths of the API only, such as secret/data/app/*: * at the end stands for anything, + for one part.", at: func(t any) any { return &t.(*Listener).AllowPaths }},
+		{name: "read_only", typ: tBool, def: "false", ours: true, doc: "Refuse all methods but GET, HEAD and LIST.", at: func(t any) any { return &t.(*Listener).ReadOnly }},
+		{name: "allow_peers", typ: tList, ours: true, doc: "For unix: serve these processes only, by what the kernel says of them: user:NAME, uid:N, group:NAME or gid:N.", at: func(t any) any { return &t.(*Listener).AllowPeers }},
+		{name: "max_connections", typ: tInt, def: "0", ours: true, doc: "How many connections are open at a time, others wait; 0 is no limit.", at: func(t any) any { return &t.(*Listener).MaxConnections }},
+		{name: "max_header_size", typ: tSize, def: "0", ours: true, doc: "How large all headers of a request may be; 0 is 1 MiB.", at: func(t any) any { return &t.(*Listener).MaxHeaderSize }},
+		{name: "max_body_size", typ: tSize, def: "0", ours: true, doc: "How large a request's body may be; 0 is no limit.", at: func(t any) any { return &t.(*Listener).MaxBodySize }},
+		{name: "request_timeout", typ: tDur, def: "0", ours: true, doc: "How long a request may take until its answer begins; 0 is no limit beside that of the server's client.", at: func(t any) any { return &t.(*Listener).RequestTimeout }},
 		{name: "agent_api", typ: tBlock, sub: &agentAPIStanza, at: func(t any) any { return t }},
 		{name: "proxy_api", typ: tBlock, sub: &proxyAPIStanza, at: func(t any) any { return t }},
 		{name: "tls_disable", typ: tBool, def: "false", doc: "Serve without TLS; needed for unix too, unless a certificate is given.", at: func(t any) any { return &t.(*Listener).TLSDisable }},

@@ -22,8 +22,8 @@ var harmlessKeys = sync.OnceValue(func() map[string]bool {
 		// auto_auth, method, sink.
 		"enable_reauth_on_new_credentials", "type", "mount_path", "wrap_ttl", "min_backoff", "max_backoff",
 		"exit_on_err", "dh_type", "dh_path", "derive_key", "aad_env_var", "signal", "signal_pid_file",
-		// handover. Not key_env: who mistakes it for the key itself must not see
-		// the key in a log.
+		// handover and persist. Not key_env and caller_token_env: who mistakes one
+		// for the key itself must not see the key in a log.
 		"key_file",
 		// Methods' and sinks' own keys: names, paths and switches.
 		"path", "mode", "owner", "group", "uid", "gid", "user",
@@ -40,7 +40,11 @@ var harmlessKeys = sync.OnceValue(func() map[string]bool {
 		"service_account_token_file", "require_request_header", "enable_quit", "tls_disable", "tls_cert_file",
 		"tls_key_file", "tls_min_version", "tls_max_version", "tls_cipher_suites",
 		"tls_require_and_verify_client_cert", "tls_client_ca_file", "tls_disable_client_certs",
-		"tls_auto_reload", "socket_mode", "socket_user", "socket_group",
+		"tls_auto_reload", "socket_mode", "socket_user", "socket_group", "auto_auth", "guard",
+		"caller_token_file", "allow_paths", "allow_peers", "read_only", "max_connections", "max_header_size",
+		"max_body_size", "request_timeout", "static_ttl", "static_stale", "static_events",
+		"static_secret_token_capability_refresh_interval", "static_secret_token_capability_refresh_behavior",
+		"max_entries", "max_size", "key_headers",
 		// template, env_template, template_config, exec. Not contents, command
 		// and env: people write secrets into them.
 		"source", "format", "destination", "create_dest_dirs", "perms", "error_on_missing_key",

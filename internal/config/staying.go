@@ -30,38 +30,20 @@ func (c *checker) staying() {
 	if f.ExitAfterAuth {
 		c.warn("exit_after_auth", "is not used: this mode stays", "latchkey agent does as it says, latchkey once ends in any case")
 	}
-	c.unproxied()
 	for i := range f.Templates {
 		if e := f.Templates[i].Exec; e != nil && e.ReloadSignal != "" {
 			c.warn(fmt.Sprintf("template[%d].exec.reload_signal", i), "is not used: the command of a template runs to its end, and once more when the file changed meanwhile",
 				"a process that takes a signal belongs into the exec stanza, with restart_on_secret_changes")
 		}
 	}
-	if aa := f.AutoAuth; aa != nil && aa.Method.WrapTTL > 0 {
-		c.warn("auto_auth.method.wrap_ttl", "leaves nothing to renew: the next login comes with new credentials, and not before",
-			"wrap_ttl on the sink wraps a token that is kept alive")
-		if aa.Handover != nil {
-			c.warn("auto_auth.handover", "has no effect: a wrapped login leaves no token to keep", "")
+	for _, a := range f.identities() {
+		if a.Method.WrapTTL == 0 {
+			continue
 		}
-	}
-}
-
-// unproxied warns, once, of what waits for a proxy that is not there.
-func (c *checker) unproxied() {
-	const text = "forwards nothing: this version has no proxy yet, and answers 404 to all but /agent/v1/ on a listener"
-	const hint = "let what needs a proxy go to the server itself, or keep vault agent for it"
-	f := c.f
-	switch {
-	case f.APIProxy != nil:
-		c.warn("api_proxy", text, hint)
-	case f.Cache != nil:
-		c.warn("cache", text, hint)
-	default:
-		for i, l := range f.Listeners {
-			if l.Role != "metrics_only" {
-				c.warn(fmt.Sprintf("listener[%d]", i), text, hint)
-				return
-			}
+		c.warn(a.path()+".method.wrap_ttl", "leaves nothing to renew: the next login comes with new credentials, and not before",
+			"wrap_ttl on the sink wraps a token that is kept alive")
+		if a.Handover != nil {
+			c.warn(a.path()+".handover", "has no effect: a wrapped login leaves no token to keep", "")
 		}
 	}
 }
@@ -74,12 +56,11 @@ func isVariableName(s string) bool {
 }
 
 // handover checks where the token is kept for the next start.
-func (c *checker) handover() {
-	if c.f.AutoAuth == nil || c.f.AutoAuth.Handover == nil {
+func (c *checker) handover(a *AutoAuth) {
+	if a.Handover == nil {
 		return
 	}
-	const at = "auto_auth.handover"
-	h := c.f.AutoAuth.Handover
+	at, h := a.path()+".handover", a.Handover
 	switch {
 	case h.KeyFile == "" && h.KeyEnv == "":
 		c.problem(at, "has no key", "write key_file or key_env; the key must not lie beside the file that it opens")

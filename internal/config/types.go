@@ -31,8 +31,12 @@ type File struct {
 	// does under /agent/v1/, empty for none.
 	StatusSocket string
 
-	Vault          Vault
-	AutoAuth       *AutoAuth
+	Vault Vault
+	// AutoAuth is the default identity: the auto_auth without a name, or the
+	// first. Templates read with it, and listeners that name none lend it.
+	AutoAuth *AutoAuth
+	// Identities are the further ones; each has a name.
+	Identities     []*AutoAuth
 	Cache          *Cache
 	APIProxy       *APIProxy
 	Listeners      []Listener
@@ -89,8 +93,13 @@ func (h Headers) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[%d header
 // LogValue implements slog.LogValuer.
 func (h Headers) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(h)) }
 
-// AutoAuth is the auto_auth stanza.
+// DefaultIdentity is what a listener may call an auto_auth without a name.
+const DefaultIdentity = "default"
+
+// AutoAuth is one auto_auth stanza: one identity.
 type AutoAuth struct {
+	// Name is empty where the file gives none.
+	Name string
 	// EnableReauthOnNewCredentials is on unless a file turns it off.
 	EnableReauthOnNewCredentials bool
 	Method                       Method
@@ -162,18 +171,39 @@ type Cache struct {
 	UseAutoAuthToken   AutoAuthToken
 	EnforceConsistency string // never, always
 	WhenInconsistent   string // fail, retry, forward
-	Persist            *Persist
-	Pos                Pos
+	// StaticTTL is how long static secrets are served, 0 for not at all.
+	StaticTTL time.Duration
+	// StaticStale is how much longer, while the server does not answer.
+	StaticStale time.Duration
+	// StaticCapabilityInterval is how often it is asked whether a token may
+	// still read what it has read.
+	StaticCapabilityInterval time.Duration
+	// StaticCapabilityPessimistic says that no answer to that means no.
+	StaticCapabilityPessimistic bool
+	// StaticEvents asks the server to tell of changed secrets.
+	StaticEvents bool
+	MaxEntries   int
+	MaxSize      int64 // bytes
+	// KeyHeaders are names of headers that tell requests apart.
+	KeyHeaders []string
+	Persist    *Persist
+	Pos        Pos
 }
 
 // Persist is the persist block of cache.
 type Persist struct {
-	Type                    string
-	Path                    string
-	KeepAfterImport         bool
-	ExitOnErr               bool
+	Type string // kubernetes, file
+	// Path is a directory.
+	Path            string
+	KeepAfterImport bool
+	ExitOnErr       bool
+	// ServiceAccountTokenFile holds the key of type kubernetes.
 	ServiceAccountTokenFile string
-	Pos                     Pos
+	// Exactly one of KeyFile and KeyEnv is set for type file once checked: a
+	// file that holds the key, or the name of a variable.
+	KeyFile string
+	KeyEnv  string
+	Pos     Pos
 }
 
 // APIProxy is the api_proxy stanza.
@@ -186,10 +216,31 @@ type APIProxy struct {
 
 // Listener is one listener stanza.
 type Listener struct {
-	Type                      string // tcp, unix
-	Address                   string
-	Role                      string
-	RequireRequestHeader      bool
+	Type string // tcp, unix
+	// Address is host:port, a path, or systemd:NAME for a socket handed over.
+	Address string
+	Role    string
+	// AutoAuth names the identity that is lent here, empty for the default.
+	AutoAuth             string
+	RequireRequestHeader bool
+	// Guard refuses what looks like a browser or a proxy.
+	Guard bool
+	// CallerTokenFile or CallerTokenEnv is where the token is that callers have
+	// to show; at most one is set.
+	CallerTokenFile string
+	CallerTokenEnv  string
+	// AllowPaths are the paths that are served, none for all.
+	AllowPaths []string
+	// AllowPeers are user:NAME, uid:N, group:NAME or gid:N; none for all.
+	AllowPeers []string
+	// ReadOnly refuses what may change something.
+	ReadOnly bool
+	// Limits; 0 is none, and for MaxHeaderSize the server's own.
+	MaxConnections int
+	MaxHeaderSize  int   // bytes
+	MaxBodySize    int64 // bytes
+	RequestTimeout time.Duration
+
 	EnableQuit                bool // agent_api.enable_quit
 	ProxyEnableQuit           bool // proxy_api.enable_quit
 	TLSDisable                bool

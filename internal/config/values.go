@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,6 +129,62 @@ func times(v int64, unit time.Duration) (time.Duration, error) {
 	}
 	return time.Duration(v) * unit, nil
 }
+
+const sizeHint = `write bytes as a number, or a unit: "64KiB", "128MiB", "1GiB"`
+
+// asSize takes bytes as a number, also in a string, and strings with a unit: KiB,
+// MiB and GiB are powers of 1024, KB, MB and GB of 1000.
+func asSize(n *node) (int64, *fault) {
+	if n.kind != kNumber && n.kind != kString {
+		return 0, faultf(sizeHint, "must be a size, not %s", n.kind)
+	}
+	digits, unit := strings.TrimSpace(n.text), int64(1)
+	for _, u := range sizeUnits {
+		if rest, ok := strings.CutSuffix(digits, u.name); ok {
+			digits, unit = strings.TrimSpace(rest), u.bytes
+			break
+		}
+	}
+	v, bad := asInt64(&node{kind: n.kind, text: digits, src: n.src})
+	switch {
+	case bad != nil:
+		return 0, faultf(sizeHint, "must be a size")
+	case v < 0:
+		return 0, faultf("", "must not be negative")
+	case v > math.MaxInt64/unit:
+		return 0, faultf("", "is too large")
+	}
+	return v * unit, nil
+}
+
+var sizeUnits = []struct {
+	name  string
+	bytes int64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
+	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1},
+}
+
+// shortSize is 128MiB for what asSize reads as such.
+func shortSize(v int64) string {
+	for _, u := range slices.Backward(sizeUnits[:3]) {
+		if v >= u.bytes && v%u.bytes == 0 {
+			return strconv.FormatInt(v/u.bytes, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(v, 10)
+}
+
+// behavior receives static_secret_token_capability_refresh_behavior, whose
+// values the table knows.
+type behavior struct{ pessimistic *bool }
+
+func (b behavior) set(s string) *fault {
+	*b.pessimistic = s == pessimistic
+	return nil
+}
+
+const pessimistic = "pessimistic"
 
 // asMode takes an octal number in HCL (0640), an octal string anywhere ("0640",
 // "640"), and a decimal number in JSON (416), as Vault Agent does.
@@ -333,8 +390,20 @@ func assign(at any, typ typ, name string, n *node) *fault {
 	case *bool:
 		return store(at, n, asBool)
 	case *int:
+		if typ == tSize {
+			return store(at, n, func(n *node) (int, *fault) {
+				v, bad := asSize(n)
+				if bad == nil && int64(int(v)) != v {
+					bad = faultf("", "is too large")
+				}
+				return int(v), bad
+			})
+		}
 		return store(at, n, asInt)
 	case *int64:
+		if typ == tSize {
+			return store(at, n, asSize)
+		}
 		return store(at, n, asInt64)
 	case *float64:
 		return store(at, n, asFloat)
