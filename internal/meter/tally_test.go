@@ -3,6 +3,7 @@ package meter
 import (
 	"context"
 	"maps"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,13 +12,22 @@ import (
 // listener remembers what it was told.
 type listener struct {
 	Meter
+	mu      sync.Mutex
 	reports int
 	sums    map[string]int
 }
 
 func (l *listener) Count(name string, n int, _ ...Label) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.reports++
 	l.sums[name] += n
+}
+
+func (l *listener) told() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reports
 }
 
 func TestWhatIsCountedOftenIsToldInSums(t *testing.T) {
@@ -31,8 +41,8 @@ func TestWhatIsCountedOftenIsToldInSums(t *testing.T) {
 			tally.Count("cache.hit", 1)
 		}
 		tally.Count("auth.success", 1)
-		if l.reports != 1 {
-			t.Errorf("%d reports before the first second is over, want the one that is not summed", l.reports)
+		if l.told() != 1 {
+			t.Errorf("%d reports before the first second is over, want the one that is not summed", l.told())
 		}
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
