@@ -1,0 +1,204 @@
+// Package cache keeps the server's answers for those who may have them, never
+// longer than they are good for.
+//
+// Three kinds of answer are kept. Leased ones and tokens live as long as their
+// lease does, which is kept alive meanwhile (family.go and what belongs to it).
+// Static ones, secrets of a key-value engine, live for a time that the user
+// gives, and are looked at again after it. All others pass.
+//
+// The way of a request: Look answers from memory and does nothing else; it
+// allocates nothing and takes one read lock of a shard. Where it has no answer, Do
+// asks the server, once for all who ask the same, and keeps what may be kept.
+// What goes by the cache is reported with Passed. Keep is the one loop of the
+// cache; it checks, sweeps and counts.
+//
+// Whoever changes this room: an answer that is too old, or given to somebody who
+// may not have it, is worse than a thousand misses. When in doubt, ask the
+// server.
+package cache
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/exchange"
+	"latchkey/internal/meter"
+	"latchkey/internal/vault"
+)
+
+// Options says how much is kept, for how long, and with whose help.
+type Options struct {
+	// MaxEntries and MaxBytes bound what is kept; 0 means the defaults, 100,000
+	// entries and 128 MiB. Bytes count keys and bookkeeping, too.
+	MaxEntries int
+	MaxBytes   int64
+	Static     Static
+	// KeyHeaders names further request headers that change an answer.
+	KeyHeaders []string
+	Server     Server
+	// Leases keeps leases and tokens alive; nil keeps none, and nothing leased is
+	// cached.
+	Leases Leases
+	// Store outlives the process; nil for none.
+	Store Store
+	// Log and Meter may be nil.
+	Log   *slog.Logger
+	Meter meter.Meter
+}
+
+// Static says how secrets without a lease are kept.
+type Static struct {
+	// TTL is how long one is given out without a look at the server; 0 keeps none.
+	TTL time.Duration
+	// Stale is how much longer it is given out while the server is away.
+	Stale time.Duration
+	// Capabilities is how long a token is believed to be allowed to read it; 0
+	// means five minutes.
+	Capabilities time.Duration
+	// Pessimistic has a token's right asked for before the answer is given, and
+	// gives none while the server is away. Else it is asked for right after.
+	Pessimistic bool
+}
+
+// Server is what the cache asks the server on its own account, in the
+// namespace of the header that a client would send.
+type Server interface {
+	// Lookup says what a token is; an error of kind vault.ErrDenied for none.
+	Lookup(ctx context.Context, tok cred.Redacted, namespace string) (cred.Token, error)
+	RenewToken(ctx context.Context, tok cred.Redacted, namespace string) (cred.Lease, error)
+	RenewLease(ctx context.Context, tok cred.Redacted, namespace, id string, increment time.Duration) (cred.Lease, error)
+	// Capabilities says what tok may do at each of paths, which stand as the
+	// policy knows them, without /v1/.
+	Capabilities(ctx context.Context, tok cred.Redacted, namespace string, paths []string) (map[string][]string, error)
+	// Metadata reads the metadata of a secret of a version 2 key-value engine.
+	Metadata(ctx context.Context, tok cred.Redacted, namespace, path string) (*cred.Secret, error)
+	// Mount says which engine serves path.
+	Mount(ctx context.Context, tok cred.Redacted, namespace, path string) (vault.Mount, error)
+}
+
+// Leases keeps leases alive.
+type Leases interface {
+	// Hold keeps a lease alive until Drop or its end.
+	Hold(h Held)
+	// Drop ends it; nothing is sent.
+	Drop(key string)
+	// Extended says that somebody else renewed it, or that it was seen with this
+	// term.
+	Extended(key string, l cred.Lease)
+}
+
+// Held is a lease, or a token where Lease.ID is empty, that is kept alive. The
+// functions are called without a lock held; Ended once, at the end.
+type Held struct {
+	Key      string
+	Lease    cred.Lease
+	Renew    func(ctx context.Context, increment time.Duration) (cred.Lease, error)
+	Extended func(cred.Lease)
+	Ended    func()
+}
+
+// Store keeps records over the end of the process. No call waits for a disk.
+type Store interface {
+	Put(key string, value []byte)
+	Delete(key string)
+	Each(f func(key string, value []byte))
+	Clear()
+}
+
+// Cache is made by New. It is safe for concurrent use.
+type Cache struct {
+	o      Options
+	family family
+}
+
+// life says how long a leased answer may be given out.
+type life struct {
+	// ends is wall-clock time; zero for no end that is known.
+	ends   time.Time
+	leased bool
+}
+
+// place is what an answer is about, for eviction by path.
+type place struct {
+	// namespace is that of the header, "" or with a slash at the end.
+	namespace string
+	// path is decoded, without /v1/ and without the header's namespace.
+	path string
+}
+
+// New makes a cache; it does nothing until it is asked.
+func New(o Options) *Cache {
+	c := &Cache{o: o}
+	return c
+}
+
+// Look answers from memory, or says that it cannot.
+func (c *Cache) Look(a *exchange.Ask) (ans *exchange.Answer, ok bool) { return nil, false }
+
+// Do answers from memory, or asks the server with fetch, once for all who ask
+// the same at the same time.
+func (c *Cache) Do(ctx context.Context, a *exchange.Ask, fetch exchange.Fetch) (*exchange.Answer, error) {
+	return fetch(ctx)
+}
+
+// Passed hears that a request which went by the cache was answered with status,
+// 0 where nobody knows.
+func (c *Cache) Passed(a *exchange.Ask, status int) {}
+
+// Touch hears that the secret at this API path changed, in whatever namespace;
+// "" says that any may have.
+func (c *Cache) Touch(path string) {}
+
+// Keep checks, sweeps and counts until ctx ends; its error is that of ctx.
+func (c *Cache) Keep(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Stats is what the cache holds and did so far.
+type Stats struct {
+	Entries, Leased     int
+	Bytes               int64
+	Hits, Misses, Stale uint64
+	Evictions           uint64 // for room
+	Coalesced           uint64 // asks that took the answer of another's
+}
+
+// Stats says what the cache holds and did so far.
+func (c *Cache) Stats() Stats { return Stats{} }
+
+// What CACHE-2's files call (implemented in store.go and static.go).
+
+// put keeps ans under k until the end of its life. It says whether it did: not
+// when it is larger than half of all room. An answer that was there under k is
+// replaced, without a word to the family.
+func (c *Cache) put(k Key, at place, who exchange.Who, ans *exchange.Answer, l life) bool {
+	return false
+}
+
+// extend moves the end of a leased entry.
+func (c *Cache) extend(k Key, ends time.Time) {}
+
+// evict drops entries, and says how many there were. The family is not told.
+func (c *Cache) evict(keys ...Key) int { return 0 }
+
+// evictPaths drops what was asked in namespace below prefix, leased or static,
+// however the namespace was spelled. prefix is decoded, without /v1/. The family
+// is told.
+func (c *Cache) evictPaths(namespace, prefix string) int { return 0 }
+
+// evictAll drops everything. The family is told.
+func (c *Cache) evictAll() int { return 0 }
+
+// dead drops the static entries of a token that is no more.
+func (c *Cache) dead(tok cred.Redacted) int { return 0 }
+
+// relogged says that an identity of ours has another token now: what is kept for
+// it is checked at once.
+func (c *Cache) relogged(name string, tok cred.Redacted) {}
+
+// doubt has every token's rights asked for again before the next answer: a token
+// was revoked and nobody knows which, a policy was changed.
+func (c *Cache) doubt() {}
