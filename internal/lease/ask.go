@@ -268,9 +268,9 @@ func (m *Manager) arrived(w *wish, c content, err error, era, epoch int) {
 	now := cred.Wall(time.Now())
 	e := m.entries[w.key]
 	if err == nil {
-		m.relieved(epoch)
+		m.gate.relieve(epoch)
 	} else {
-		m.blame(now, err, epoch, w.key)
+		m.gate.blame(now, err, epoch, w.key)
 	}
 	if !w.req.Fresh {
 		m.refused.note(w.key, err, now)
@@ -279,7 +279,7 @@ func (m *Manager) arrived(w *wish, c content, err error, era, epoch int) {
 	case w.req.Fresh:
 		return
 	case err == nil && e == nil:
-		e = &entry{key: w.key, req: w.req, index: away}
+		e = &entry{slot: slot{index: away}, key: w.key, req: w.req}
 		m.take(e, c, era, now)
 		m.entries[w.key] = e
 		m.count()
@@ -292,7 +292,7 @@ func (m *Manager) arrived(w *wish, c content, err error, era, epoch int) {
 	default:
 		m.failed(e, fetch, err, now)
 	}
-	m.place(e)
+	m.queue.put(e)
 	m.nudge()
 }
 
@@ -310,7 +310,7 @@ func (m *Manager) land(w *wish, res cred.Result, left bool) {
 	close(f.done)
 	if e := m.entries[w.key]; e != nil && e.index == away {
 		// It was due while it was under way.
-		m.place(e)
+		m.queue.put(e)
 		m.nudge()
 	}
 }

@@ -115,3 +115,49 @@ func inUse() uint64 {
 	runtime.ReadMemStats(&s)
 	return s.HeapAlloc
 }
+
+func BenchmarkRenewer100(b *testing.B)   { benchmarkRenewer(b, 100) }
+func BenchmarkRenewer1000(b *testing.B)  { benchmarkRenewer(b, 1_000) }
+func BenchmarkRenewer10000(b *testing.B) { benchmarkRenewer(b, 10_000) }
+
+// benchmarkRenewer is benchmarkRound for a Renewer.
+func benchmarkRenewer(b *testing.B, n int) {
+	r := NewRenewer(Options{Log: quiet(), Parallel: 64})
+	server := instant{renewed: make(chan struct{}, n)}
+	for _, req := range leases(n) {
+		id := req.Path + "/lcHX4RMS4uAWxSWLvsYHeFcQ"
+		r.Hold(Held{
+			Key: id, Lease: cred.Lease{ID: id, Duration: time.Hour, Renewable: true},
+			Renew: func(ctx context.Context, d time.Duration) (cred.Lease, error) { return server.Renew(ctx, id, d) },
+		})
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { _ = r.Run(ctx) })
+	b.ReportAllocs()
+	for b.Loop() {
+		r.dueNow()
+		for range n {
+			<-server.renewed
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/lease")
+}
+
+// dueNow makes all there is due, once all are back from the round before.
+func (r *Renewer) dueNow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.queue) < len(r.holds) {
+		r.mu.Unlock()
+		runtime.Gosched()
+		r.mu.Lock()
+	}
+	now := cred.Wall(time.Now())
+	for _, h := range r.holds {
+		h.due = now
+	}
+	r.nudge()
+}

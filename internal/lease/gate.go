@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -14,10 +15,11 @@ import (
 // gate keeps a server that is in trouble, or has just come back, from all that is
 // due at once. After a failure that concerns everybody it is closed for a while,
 // then lets one request through to see; each success lets one more through at a
-// time. Its methods are called with the manager's lock held.
+// time. Its methods are called with its owner's lock held.
 type gate struct {
 	schedule retry.Schedule
 	most     int
+	log      *slog.Logger
 	// width is how many may be under way, busy how many are.
 	width, busy int
 	// failures counts those since the last success, of one key in a row once.
@@ -45,9 +47,9 @@ const (
 const enough = 3
 
 // newGate returns an open one.
-func newGate(s retry.Schedule, most int) gate {
+func newGate(s retry.Schedule, most int, log *slog.Logger) gate {
 	s.Max = min(s.Max, knock)
-	return gate{schedule: s, most: most, width: most}
+	return gate{schedule: s, most: most, width: most, log: log}
 }
 
 // room is how many may start now.
@@ -121,8 +123,40 @@ func (g *gate) open() {
 	g.epoch++
 }
 
+// rewind counts by a clock that was set back.
+func (g *gate) rewind(by time.Duration) {
+	if !g.until.IsZero() {
+		g.until = g.until.Add(-by)
+	}
+}
+
 func (g *gate) clear() {
 	g.failures, g.suspects, g.until, g.err, g.last = 0, g.suspects[:0], time.Time{}, nil, ""
+}
+
+// blame takes note of a failure, and tells of the first. One that the server
+// answered on its merits says that the server is well.
+func (g *gate) blame(now time.Time, err error, epoch int, key string) {
+	if !vault.Temporary(err) && !errors.Is(err, vault.ErrInvalidToken) {
+		g.relieve(epoch)
+		return
+	}
+	before := g.failures
+	if !g.bad(now, err, epoch, key) || before > 0 {
+		return
+	}
+	text := "the server is in trouble: the last good answers are kept, and one request at a time looks whether it is back"
+	if errors.Is(err, vault.ErrInvalidToken) {
+		text = "the server does not know the token: the last good answers are kept until there is another"
+	}
+	g.log.Warn(text, "error", err, "next_at", g.until)
+}
+
+// relieve takes note of a success, and tells when it is the first.
+func (g *gate) relieve(epoch int) {
+	if g.good(epoch) {
+		g.log.Info("the server answers again")
+	}
 }
 
 // everybodys reports whether a failure concerns all requests alike: there is no

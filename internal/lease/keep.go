@@ -46,9 +46,7 @@ func (m *Manager) rewind(now time.Time, by time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.o.Log.Warn("the clock was set back: leases are renewed now", "by", by)
-	if !m.gate.until.IsZero() {
-		m.gate.until = m.gate.until.Add(-by)
-	}
+	m.gate.rewind(by)
 	for _, e := range m.entries {
 		e.term = e.term.back(by)
 		e.lease.Issued = e.lease.Issued.Add(-by)
@@ -218,7 +216,7 @@ func (m *Manager) done(t task, o outcome, ended bool) {
 	if m.entries[e.key] != e {
 		return // nobody wants it any more
 	}
-	defer m.place(e)
+	defer m.queue.put(e)
 	switch {
 	case o.err != nil && ended:
 		return
@@ -226,12 +224,12 @@ func (m *Manager) done(t task, o outcome, ended bool) {
 		// Somebody who could not wait has fetched another meanwhile.
 		return
 	case o.err != nil:
-		m.blame(now, o.err, t.epoch, e.key)
+		m.gate.blame(now, o.err, t.epoch, e.key)
 		m.failed(e, t.act, o.err, now)
 		m.report(t.act, "failure")
 		return
 	}
-	m.relieved(t.epoch)
+	m.gate.relieve(t.epoch)
 	e.blind = o.blind
 	switch {
 	case o.same:

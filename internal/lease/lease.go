@@ -61,6 +61,26 @@ type Options struct {
 	Meter meter.Meter
 }
 
+// settled is o with what is left out filled in.
+func (o Options) settled() Options {
+	if o.StaticInterval <= 0 {
+		o.StaticInterval = 5 * time.Minute
+	}
+	if o.Threshold <= 0 || o.Threshold >= 1 {
+		o.Threshold = 0.9
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 10
+	}
+	if o.Backoff.Base <= 0 || o.Backoff.Max <= 0 {
+		o.Backoff = retry.Schedule{Base: 250 * time.Millisecond, Max: time.Minute, Jitter: 0.25}
+	}
+	if o.Meter == nil {
+		o.Meter = meter.Discard
+	}
+	return o
+}
+
 // Manager holds answers and keeps them current. It is safe for concurrent use.
 type Manager struct {
 	o     Options
@@ -70,7 +90,7 @@ type Manager struct {
 
 	mu      sync.Mutex
 	entries map[string]*entry // by Request.Key
-	queue   queue
+	queue   queue[*entry]
 	flights map[string]*flight
 	// refused are by Request.Key too.
 	refused refusals
@@ -88,25 +108,11 @@ type Manager struct {
 
 // New returns a Manager that holds nothing.
 func New(o Options) *Manager {
-	if o.StaticInterval <= 0 {
-		o.StaticInterval = 5 * time.Minute
-	}
-	if o.Threshold <= 0 || o.Threshold >= 1 {
-		o.Threshold = 0.9
-	}
-	if o.Parallel <= 0 {
-		o.Parallel = 10
-	}
-	if o.Backoff.Base <= 0 || o.Backoff.Max <= 0 {
-		o.Backoff = retry.Schedule{Base: 250 * time.Millisecond, Max: time.Minute, Jitter: 0.25}
-	}
-	if o.Meter == nil {
-		o.Meter = meter.Discard
-	}
+	o = o.settled()
 	return &Manager{
 		o: o, rules: rules{o.StaticInterval, o.Threshold}, wake: make(chan struct{}, 1),
 		entries: make(map[string]*entry), flights: make(map[string]*flight), refused: refusals{}, moved: make(map[string]bool),
-		gate: newGate(o.Backoff, o.Parallel), arrival: make(chan struct{}),
+		gate: newGate(o.Backoff, o.Parallel, o.Log), arrival: make(chan struct{}),
 	}
 }
 
@@ -146,9 +152,7 @@ func (m *Manager) Retain(keys map[string]bool) {
 		}
 		delete(m.entries, key)
 		delete(m.moved, key)
-		if e.index != away {
-			heap.Remove(&m.queue, e.index)
-		}
+		m.queue.take(e)
 	}
 	m.count()
 }
@@ -199,7 +203,7 @@ func (m *Manager) hasten(e *entry, at time.Time) {
 	if at = later(at, e.term.from.Add(apart)); at.Before(e.due) {
 		e.due = at
 	}
-	m.place(e)
+	m.queue.put(e)
 	m.nudge()
 }
 
@@ -221,16 +225,6 @@ func aliases(path string) []string {
 		}
 	}
 	return all
-}
-
-// place puts an entry into the queue, or where it belongs there. The lock is
-// held.
-func (m *Manager) place(e *entry) {
-	if e.index == away {
-		heap.Push(&m.queue, e)
-	} else {
-		heap.Fix(&m.queue, e.index)
-	}
 }
 
 // nudge has Keep look at the queue.

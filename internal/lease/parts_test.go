@@ -99,7 +99,7 @@ func TestTheGate(t *testing.T) {
 		{"those that take too long", []error{slow, slow, slow, slow}, 0},
 		{"a sealed server that takes too long then", []error{errSealed, slow}, 2 * time.Second},
 	} {
-		g := newGate(schedule, 64)
+		g := newGate(schedule, 64, quiet())
 		now := noon
 		for i, err := range c.fails {
 			now = later(now, g.until)
@@ -136,7 +136,7 @@ func TestOneThatFailsAgainAndAgainDoesNotKeepTheOthersWaiting(t *testing.T) {
 		keys   string
 		closed time.Duration
 	}{{"aaaaa", time.Second}, {"ababa", knock}, {"aaabb", 2 * time.Second}} {
-		g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64)
+		g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64, quiet())
 		now := noon
 		for _, key := range c.keys {
 			now = later(now, g.until)
@@ -149,7 +149,7 @@ func TestOneThatFailsAgainAndAgainDoesNotKeepTheOthersWaiting(t *testing.T) {
 }
 
 func TestOneFailureOfAWaveClosesTheGateOnce(t *testing.T) {
-	g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64)
+	g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64, quiet())
 	epoch := g.epoch
 	for i := range 64 {
 		g.bad(noon, errSealed, epoch, itoa(int64(i)))
@@ -160,7 +160,7 @@ func TestOneFailureOfAWaveClosesTheGateOnce(t *testing.T) {
 }
 
 func TestOnePathThatFailsForEverClosesNothing(t *testing.T) {
-	g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64)
+	g := newGate(retry.Schedule{Base: time.Second, Max: time.Hour}, 64, quiet())
 	for range 100 {
 		g.bad(noon, errBroken, g.epoch, "db/creds/a")
 	}

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"container/heap"
 	"time"
 
 	"latchkey/internal/cred"
@@ -8,6 +9,7 @@ import (
 
 // entry is one answer that is kept.
 type entry struct {
+	slot
 	key string
 	req cred.Request
 
@@ -21,9 +23,6 @@ type entry struct {
 	blind bool
 
 	act action
-	due time.Time
-	// index is the place in the queue, away while somebody works on it.
-	index int
 	// failures counts those since the last success, err is the last.
 	failures int
 	err      error
@@ -45,36 +44,61 @@ const (
 	toldOver
 )
 
-// away is the index of an entry that is not in the queue.
-const away = -1
-
 // good reports whether the answer may be given at now.
 func (e *entry) good(now time.Time) bool { return e.has && !e.term.over(now) }
 
-// queue is a heap of entries, the soonest due first; see container/heap.
-type queue []*entry
+// slot is what a queue has to know of what it holds.
+type slot struct {
+	due time.Time
+	// index is the place in the queue, away while somebody works on it.
+	index int
+}
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+// away is the index of what is not in the queue.
+const away = -1
 
-func (q queue) Swap(i, j int) {
+func (s *slot) place() *slot { return s }
+
+// queue is a heap, the soonest due first; see container/heap.
+type queue[E interface{ place() *slot }] []E
+
+func (q queue[E]) Len() int           { return len(q) }
+func (q queue[E]) Less(i, j int) bool { return q[i].place().due.Before(q[j].place().due) }
+
+func (q queue[E]) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
+	q[i].place().index, q[j].place().index = i, j
 }
 
 // Push is heap's.
-func (q *queue) Push(x any) {
-	e := x.(*entry)
-	e.index = len(*q)
+func (q *queue[E]) Push(x any) {
+	e := x.(E)
+	e.place().index = len(*q)
 	*q = append(*q, e)
 }
 
 // Pop is heap's.
-func (q *queue) Pop() any {
+func (q *queue[E]) Pop() any {
 	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = nil
+	e, none := (*q)[last], *new(E)
+	(*q)[last] = none
 	*q = (*q)[:last]
-	e.index = away
+	e.place().index = away
 	return e
+}
+
+// put brings what is in the queue to where it belongs, and what is not into it.
+func (q *queue[E]) put(e E) {
+	if i := e.place().index; i != away {
+		heap.Fix(q, i)
+	} else {
+		heap.Push(q, e)
+	}
+}
+
+// take removes what is in the queue.
+func (q *queue[E]) take(e E) {
+	if i := e.place().index; i != away {
+		heap.Remove(q, i)
+	}
 }

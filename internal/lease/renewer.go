@@ -1,10 +1,16 @@
 package lease
 
 import (
+	"container/heap"
 	"context"
+	"errors"
+	"strings"
+	"sync"
 	"time"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/retry"
+	"latchkey/internal/vault"
 )
 
 // Held is a lease, or a token, whose answer somebody else holds.
@@ -12,41 +18,385 @@ type Held struct {
 	// Key names it for its holder; holding another under the same key takes its
 	// place.
 	Key string
-	// Lease is what is left of it. Without an ID it is a token.
+	// Lease is what is known of it. Without an ID it is a token; without a
+	// Duration it has no end, and nothing is done about it.
 	Lease cred.Lease
-	// Renew extends it by increment and returns it as it is from now on.
+	// Renew extends it by increment and returns it as it is from now on. It is
+	// to speak for the token that the lease belongs to, or for the token itself:
+	// when the server does not know that one any more, it has ended. nil is as
+	// good as a lease that is not renewable.
 	Renew func(ctx context.Context, increment time.Duration) (cred.Lease, error)
-	// Extended is called with what each renewal brought, may be nil.
+	// Extended is called with what each renewal brought; nil for nobody.
 	Extended func(cred.Lease)
-	// Ended is called once, when it is over or the server knows it no more, and
-	// it is held no longer. It may be nil.
+	// Ended is called once: when it is over, or the server knows it no more. It
+	// is held no longer by then. nil for nobody.
 	Ended func()
 }
 
-// Renewer keeps leases and tokens alive whose answers somebody else holds. It is
-// safe for concurrent use.
-type Renewer struct{ o Options }
+// hold is a Held that is kept.
+type hold struct {
+	slot
+	Held
+	term term
+	// granted is what it was at first, and what each renewal asks for.
+	granted time.Duration
+	// working says that somebody renews it at this moment, and puts it back.
+	working bool
+	// failures counts those since the last success, err is the last.
+	failures int
+	err      error
+}
+
+// Renewer keeps leases and tokens alive whose answers somebody else holds, by the
+// rules of a Manager: renewed when two thirds of it have gone by, no more when a
+// renewal brings noticeably less than there was at first, one request at a time
+// while the server is in trouble. What is not renewable is watched to its end. It
+// is safe for concurrent use.
+type Renewer struct {
+	o    Options
+	wake chan struct{}
+
+	mu    sync.Mutex
+	holds map[string]*hold
+	queue queue[*hold]
+	gate  gate
+	// searched is when somebody last looked for what has ended behind a closed
+	// gate.
+	searched time.Time
+}
 
 // NewRenewer returns a Renewer that holds nothing. Of the options, those about
-// fetching are not looked at.
-func NewRenewer(o Options) *Renewer { return &Renewer{o} }
+// getting other answers are not looked at.
+func NewRenewer(o Options) *Renewer {
+	o = o.settled()
+	return &Renewer{
+		o: o, wake: make(chan struct{}, 1), holds: make(map[string]*hold), gate: newGate(o.Backoff, o.Parallel, o.Log),
+	}
+}
 
-// Hold keeps a lease alive until Drop or its end.
-func (r *Renewer) Hold(h Held) {}
+// Hold keeps a lease alive until Drop or its end. It never blocks.
+func (r *Renewer) Hold(h Held) {
+	now := cred.Wall(time.Now())
+	if h.Lease.Issued.IsZero() {
+		h.Lease.Issued = now
+	}
+	n := &hold{slot: slot{index: away}, Held: h, granted: h.Lease.Duration}
+	n.lasts(h.Lease, h.Lease.Renewable && h.Renew != nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old := r.holds[h.Key]; old != nil {
+		r.queue.take(old)
+	}
+	r.holds[h.Key] = n
+	r.schedule(n, now)
+	r.place(n)
+}
 
-// Drop forgets what is held under key, without a word to anybody.
-func (r *Renewer) Drop(key string) {}
+// Drop forgets what is held under key, without a word to anybody. An Ended or
+// Extended that is being called at this moment is not taken back.
+func (r *Renewer) Drop(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h := r.holds[key]; h != nil {
+		delete(r.holds, key)
+		r.queue.take(h)
+	}
+}
 
-// Extended says that somebody else renewed what is held under key, or that it was
-// seen with this term.
-func (r *Renewer) Extended(key string, l cred.Lease) {}
-
-// Run renews what is due until ctx ends, waits for what is under way, and returns
-// the cause. The callbacks are called from here and its helpers alone.
-func (r *Renewer) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return context.Cause(ctx)
+// Extended says that somebody else renewed what is held under key, or saw it with
+// this term. What is not held, or a term without an end, is nothing.
+func (r *Renewer) Extended(key string, l cred.Lease) {
+	now := cred.Wall(time.Now())
+	if l.Issued.IsZero() {
+		l.Issued = now
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.holds[key]
+	if h == nil || l.Duration <= 0 || l.Issued.Before(h.term.from) {
+		return
+	}
+	if h.granted <= 0 {
+		h.granted = l.Duration
+	}
+	h.lasts(l, l.Renewable && h.Renew != nil)
+	h.failures, h.err = 0, nil
+	r.schedule(h, now)
+	if !h.working {
+		r.place(h)
+	}
 }
 
 // Len is how many are held.
-func (r *Renewer) Len() int { return 0 }
+func (r *Renewer) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.holds)
+}
+
+// Run renews what is due until ctx ends, waits for what is under way, and returns
+// the cause. Extended and Ended of what is held are called by Run alone, some side
+// by side, and without a lock: they may call the Renewer. They should not block.
+func (r *Renewer) Run(ctx context.Context) error {
+	var crew sync.WaitGroup
+	defer crew.Wait()
+	last := time.Now()
+	for {
+		now := time.Now()
+		if by := retry.SetBackBy(last, now); by > 0 {
+			r.rewind(cred.Wall(now), by)
+		}
+		last = now
+		p := r.plan(cred.Wall(now))
+		r.tell(p.ended)
+		for _, h := range p.ended {
+			h.end()
+		}
+		for _, t := range p.tasks {
+			crew.Go(func() { r.renew(ctx, t) })
+		}
+		if retry.Until(ctx, p.at, r.wake) == retry.Ended {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// rewind counts everything by a clock that was set back; see Manager.rewind.
+func (r *Renewer) rewind(now time.Time, by time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.o.Log.Warn("the clock was set back: leases of cached answers are renewed now", "by", by)
+	r.gate.rewind(by)
+	for _, h := range r.holds {
+		h.term = h.term.back(by)
+		h.Lease.Issued = h.term.from
+		if h.due = h.due.Add(-by); h.term.renewable {
+			h.due = now
+		}
+	}
+	heap.Init(&r.queue)
+}
+
+// renewal is one thing to do.
+type renewal struct {
+	h         *hold
+	increment time.Duration
+	epoch     int
+}
+
+// errands are what comes next for a Renewer.
+type errands struct {
+	ended []*hold
+	tasks []renewal
+	// at is when to look again without being told to, zero for never.
+	at time.Time
+}
+
+// plan takes what has ended, and of what is due as much as may be under way.
+func (r *Renewer) plan(now time.Time) (p errands) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.queue) > 0 && !r.queue[0].due.After(now) {
+		h := r.queue[0]
+		if over := h.term.over(now); !over && r.gate.room(now) == 0 {
+			break
+		} else if heap.Pop(&r.queue); over {
+			p.ended = append(p.ended, r.over(h))
+			continue
+		}
+		h.working = true
+		r.gate.busy++
+		p.tasks = append(p.tasks, renewal{h, h.granted, r.gate.epoch})
+	}
+	if len(r.queue) == 0 {
+		return p
+	}
+	p.at = r.queue[0].due
+	if p.at.After(now) {
+		return p
+	}
+	// What is due has to wait, and may end meanwhile.
+	if since := now.Sub(r.searched); since < 0 || since >= time.Second {
+		r.searched = now
+		for _, h := range r.holds {
+			if h.index >= 0 && h.term.over(now) {
+				r.queue.take(h)
+				p.ended = append(p.ended, r.over(h))
+			}
+		}
+	}
+	p.at = r.searched.Add(time.Second)
+	if r.gate.until.After(now) && r.gate.until.Before(p.at) {
+		p.at = r.gate.until
+	}
+	return p
+}
+
+// over takes out what has ended. The lock is held, and it is in no queue.
+func (r *Renewer) over(h *hold) *hold {
+	delete(r.holds, h.Key)
+	return h
+}
+
+// end tells who holds the answer.
+func (h *hold) end() {
+	if h.Ended != nil {
+		h.Ended()
+	}
+}
+
+// renew does what is due and takes in what came of it.
+func (r *Renewer) renew(ctx context.Context, t renewal) {
+	began := time.Now()
+	l, err := t.h.Renew(ctx, t.increment)
+	r.o.Meter.Time("lease.renewal.time", time.Since(began))
+	switch r.done(t, l, err, ctx.Err() != nil) {
+	case extended:
+		if t.h.Extended != nil {
+			t.h.Extended(l)
+		}
+	case ended:
+		t.h.end()
+	}
+	r.nudge()
+}
+
+// effect is what a renewal came to for who holds the answer.
+type effect uint8
+
+const (
+	nothing effect = iota
+	extended
+	ended
+)
+
+func (r *Renewer) done(t renewal, l cred.Lease, err error, stopped bool) effect {
+	now := cred.Wall(time.Now())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gate.busy--
+	h := t.h
+	h.working = false
+	if err != nil && stopped {
+		if r.holds[h.Key] == h {
+			r.place(h)
+		}
+		return nothing
+	}
+	if err != nil && !errors.Is(err, vault.ErrInvalidToken) {
+		r.gate.blame(now, err, t.epoch, h.Key)
+	} else {
+		// Each has a token of its own: that one is unknown says nothing of others.
+		r.gate.relieve(t.epoch)
+	}
+	if r.holds[h.Key] != h {
+		return nothing
+	}
+	if err != nil {
+		r.o.Meter.Count("lease.renewal.failure", 1)
+		return r.failed(h, err, now)
+	}
+	r.o.Meter.Count("lease.renewal.success", 1)
+	h.failures, h.err = 0, nil
+	if l.Issued.IsZero() {
+		l.Issued = now
+	}
+	switch {
+	case l.Duration <= 0:
+		// The server gave nothing more; what was known holds.
+		h.term.renewable = false
+	case !l.Issued.Before(h.term.from):
+		h.lasts(l, l.Renewable && l.Duration >= share(h.granted, 0.9))
+	}
+	r.schedule(h, now)
+	r.place(h)
+	return extended
+}
+
+// failed decides what comes next after a failure; see Manager.failed.
+func (r *Renewer) failed(h *hold, err error, now time.Time) effect {
+	h.failures++
+	if !everybodys(err) && (h.err == nil || everybodys(h.err)) {
+		r.o.Log.Warn("the lease of a cached answer is not renewed yet", "lease", h.what(), "error", err)
+	}
+	h.err = err
+	switch {
+	case errors.Is(err, vault.ErrInvalidToken), lost(err):
+		r.over(h)
+		return ended
+	case everybodys(err):
+		h.due = h.term.again(rules{}, now, r.gate.schedule.Wait(h.failures))
+	case errors.Is(err, vault.ErrDenied), errors.Is(err, vault.ErrBadRequest):
+		// No renewal will help it.
+		h.term.renewable = false
+		r.schedule(h, now)
+	default:
+		h.due = h.term.again(rules{}, now, r.o.Backoff.Pause(h.failures, err))
+	}
+	if h.due.After(h.term.end) {
+		h.due = h.term.end
+	}
+	r.place(h)
+	return nothing
+}
+
+// lasts sets from when to when it is good.
+func (h *hold) lasts(l cred.Lease, renewable bool) {
+	h.Lease.Duration, h.Lease.Issued = l.Duration, l.Issued
+	h.term = term{kind: leased, from: l.Issued, end: l.Issued.Add(l.Duration), renewable: renewable}
+}
+
+// schedule decides what comes next after a success: another renewal, or the end.
+func (r *Renewer) schedule(h *hold, now time.Time) {
+	if h.due = h.term.end; !h.term.renewable {
+		return
+	}
+	_, at := h.term.next(rules{}, luck())
+	if at = later(at, now.Add(least)); at.Before(h.due) {
+		h.due = at
+	}
+}
+
+// place puts it where it belongs in the queue; what has no end is in none. The
+// lock is held.
+func (r *Renewer) place(h *hold) {
+	if h.Lease.Duration <= 0 {
+		r.queue.take(h)
+		return
+	}
+	if r.queue.put(h); h.index == 0 {
+		r.nudge()
+	}
+}
+
+func (r *Renewer) nudge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tell logs what came to its end although it was to be renewed.
+func (r *Renewer) tell(over []*hold) {
+	told := 0
+	for _, h := range over {
+		if !h.term.renewable {
+			continue
+		}
+		r.o.Meter.Count("lease.expired", 1)
+		if told++; told <= lines {
+			r.o.Log.Warn("the lease of a cached answer is over, because it could not be renewed", "lease", h.what(), "ended", h.term.end, "error", h.err)
+		}
+	}
+	if more := told - lines; more > 0 {
+		r.o.Log.Warn("leases of cached answers are over, because they could not be renewed: more than are listed", "more", more)
+	}
+}
+
+// what is a lease for people: the path that it is of, without what is its own.
+func (h *hold) what() string {
+	if h.Lease.ID == "" {
+		return "of a token"
+	}
+	return h.Lease.ID[:max(strings.LastIndexByte(h.Lease.ID, '/'), 0)]
+}

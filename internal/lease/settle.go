@@ -135,28 +135,3 @@ func (m *Manager) recovered(e *entry) {
 	}
 	e.failures, e.err = 0, nil
 }
-
-// blame tells the gate of a failure. One that the server answered on its merits
-// says that the server is well.
-func (m *Manager) blame(now time.Time, err error, epoch int, key string) {
-	if !vault.Temporary(err) && !errors.Is(err, vault.ErrInvalidToken) {
-		m.relieved(epoch)
-		return
-	}
-	before := m.gate.failures
-	if !m.gate.bad(now, err, epoch, key) || before > 0 {
-		return
-	}
-	text := "the server is in trouble: the last good answers are kept, and one request at a time looks whether it is back"
-	if errors.Is(err, vault.ErrInvalidToken) {
-		text = "the server does not know the token: the last good answers are kept until there is another"
-	}
-	m.o.Log.Warn(text, "error", err, "next_at", m.gate.until)
-}
-
-// relieved tells the gate of a success.
-func (m *Manager) relieved(epoch int) {
-	if m.gate.good(epoch) {
-		m.o.Log.Info("the server answers again")
-	}
-}
