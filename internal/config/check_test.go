@@ -28,6 +28,18 @@ func handover(lines ...string) string {
 	return "auto_auth {\n" + aMethod + "\n" + aSink + "\nhandover {\n" + strings.Join(lines, "\n") + "\n}\n}\n"
 }
 
+// ciListener is a listener with these lines, the first on line 2.
+func ciListener(lines ...string) string {
+	return "listener \"tcp\" { address = \"127.0.0.1:1\" tls_disable = true\n" + strings.Join(lines, "\n") + "\n}\n"
+}
+
+const lending = "api_proxy { use_auto_auth_token = true }\n"
+
+// persist is a cache with a persist block of these lines, the first on line 4.
+func persist(typ string, lines ...string) string {
+	return "cache {\npersist \"" + typ + "\" {\n path = \"/no-such-cache\"\n" + strings.Join(lines, "\n") + "\n}\n}\n"
+}
+
 // resolved loads and resolves one file that must be good so far.
 func resolved(t *testing.T, text string) *File {
 	t.Helper()
@@ -135,6 +147,41 @@ func TestCheck_rules(t *testing.T) {
 		{"otlp", aAuth + "telemetry { otlp_endpoint = \"http://127.0.0.1:4318\" otlp_headers = { a = \"b\" } }", ModeCheck, ""},
 		{"otlp without a scheme", aAuth + "telemetry {\n otlp_endpoint = \"127.0.0.1:4318\" }", ModeCheck, "6: telemetry.otlp_endpoint: is no URL"},
 
+		// The proxy: identities, guards, cache.
+		{"a listener lends an identity", aAuth + named("ci", "/u") + ciListener(`auto_auth = "ci"`) + lending, ModeDaemon, ""},
+		{"a listener lends the one without a name", aAuth + ciListener(`auto_auth = "default"`) + lending, ModeDaemon, ""},
+		{"a listener lends an identity that does not exist", aAuth + named("ci", "/u") + ciListener(`auto_auth = "cu"`) + lending, ModeCheck, `10: listener[0].auto_auth: there is no auto_auth of the name "cu"`},
+		{"a listener names an identity and nothing is lent", aAuth + ciListener(`auto_auth = "default"`), ModeCheck, "6: listener[0].auto_auth: lends nothing: use_auto_auth_token is off"},
+		{"an identity for a listener alone", aAuth + "auto_auth \"ci\" {\n" + aMethod + "\n}\n" + ciListener(`auto_auth = "ci"`) + lending, ModeCheck, ""},
+		{"an identity for nobody", aAuth + "auto_auth \"ci\" {\n" + aMethod + "\n}\n" + aTemplate, ModeCheck, "5: auto_auth[ci]: needs a sink, or a listener that names it"},
+		{"an identity whose login is wrapped is lent", aAuth + "auto_auth \"ci\" {\nmethod \"approle\" { wrap_ttl = \"5m\" }\n" + aSink + "\n}\n" + ciListener(`auto_auth = "ci"`) + lending, ModeCheck, "10: listener[0].auto_auth: cannot be on when the method's login is wrapped"},
+		{"an identity whose login is wrapped, two sinks", aAuth + "auto_auth \"ci\" {\nmethod \"approle\" {\n wrap_ttl = \"5m\" }\n" + aSink + "\n" + aSink + "\n}\n", ModeCheck, "7: auto_auth[ci].method.wrap_ttl: needs exactly one sink: a wrapped token can be opened once"},
+		{"an identity with a sink that cannot be", aAuth + "auto_auth \"ci\" {\n" + aMethod + "\nsink \"file\" {\n dh_type = \"curve25519\" } }", ModeCheck, "8: auto_auth[ci].sink[0].dh_type: needs dh_path, the file with the reader's public key"},
+		{"several identities in a one-shot", aAuth + named("ci", "/u"), ModeOnce, "5: auto_auth[ci]: a one-shot logs in once, and to one identity"},
+		{"one identity with a name in a one-shot", named("ci", "/u"), ModeOnce, ""},
+		{"guards", aAuth + "listener \"unix\" { address = \"/s\" tls_disable = true guard = true caller_token_file = \"/k\" allow_paths = [\"secret/data/*\"] read_only = true allow_peers = [\"user:app\", \"uid:0\", \"group:app\", \"gid:5\"] max_connections = 5 max_header_size = \"64KiB\" max_body_size = 1000 request_timeout = 5 }", ModeDaemon, ""},
+		{"two caller tokens", aAuth + ciListener(`caller_token_file = "/k"`, `caller_token_env = "K"`), ModeCheck, "7: listener[0].caller_token_env: is set beside caller_token_file"},
+		{"the caller token itself", aAuth + ciListener(`caller_token_env = "3xhVb/0=canary"`), ModeCheck, "6: listener[0].caller_token_env: is not the name of a variable"},
+		{"peers of a tcp listener", aAuth + ciListener(`allow_peers = ["uid:0"]`), ModeCheck, "6: listener[0].allow_peers: is for unix listeners: nothing tells who is at the other end of a tcp connection"},
+		{"a peer without a kind", aAuth + "listener \"unix\" { address = \"/s\" tls_disable = true\nallow_peers = [\"root\"] }", ModeCheck, "6: listener[0].allow_peers: holds what is no peer"},
+		{"a peer whose id is no number", aAuth + "listener \"unix\" { address = \"/s\" tls_disable = true\nallow_peers = [\"uid:root\"] }", ModeCheck, "6: listener[0].allow_peers: holds what is no peer"},
+		{"an empty path", aAuth + ciListener(`allow_paths = ["secret/*", ""]`), ModeCheck, "6: listener[0].allow_paths: holds an empty path"},
+		{"fewer than no connections", aAuth + ciListener(`max_connections = -1`), ModeCheck, "6: listener[0].max_connections: must not be negative"},
+		{"a socket of systemd", aAuth + "listener \"unix\" { address = \"systemd:vault\" tls_disable = true }", ModeDaemon, ""},
+		{"a socket of systemd without a name", aAuth + "listener \"tcp\" { tls_disable = true\naddress = \"systemd:\" }", ModeDaemon, "6: listener[0].address: names no socket"},
+		{"bounds of the cache", aAuth + aListener + "cache {\n max_entries = 5\n max_size = \"1MiB\"\n key_headers = [\"X-Tenant\"]\n}", ModeCheck, ""},
+		{"no entries", aAuth + aListener + "cache {\n max_entries = 0\n}", ModeCheck, "7: cache.max_entries: must be 1 or more"},
+		{"no room", aAuth + aListener + "cache {\n max_size = 0\n}", ModeCheck, "7: cache.max_size: must be 1 or more"},
+		{"no header", aAuth + aListener + "cache {\n key_headers = [\"X Tenant\"]\n}", ModeCheck, "7: cache.key_headers: holds what is no name of a header"},
+		{"persist", aAuth + aListener + persist("file", `key_file = "/k"`), ModeCheck, ""},
+		{"persist with a variable", aAuth + aListener + persist("file", `key_env = "CACHE_KEY"`), ModeCheck, ""},
+		{"persist without a key", aAuth + aListener + persist("file"), ModeCheck, "7: cache.persist: has no key"},
+		{"persist with two keys", aAuth + aListener + persist("file", `key_file = "/k"`, `key_env = "K"`), ModeCheck, "7: cache.persist: has two keys"},
+		{"persist with the key itself", aAuth + aListener + persist("file", `key_env = "3xhVb/0=canary"`), ModeCheck, "9: cache.persist.key_env: is not the name of a variable"},
+		{"persist beside its key", aAuth + aListener + persist("file", `key_file = "//no-such-cache/k"`), ModeCheck, "9: cache.persist.key_file: lies in the directory of the file that it opens"},
+		{"persist for kubernetes", aAuth + aListener + persist("kubernetes"), ModeCheck, ""},
+		{"persist for kubernetes with a key", aAuth + aListener + persist("kubernetes", `key_file = "/k"`), ModeCheck, "9: cache.persist.key_file: is for type file"},
+
 		// What a mode that stays cannot do.
 		{"daemon with templates and no auto_auth", aListener + aTemplate, ModeDaemon, "2: template[0]: needs auto_auth: nothing else gets a token to read with"},
 		{"daemon with variables and no auto_auth", aListener + anEnv + anExec, ModeDaemon, "2: env_template[0]: needs auto_auth: nothing else gets a token to read with"},
@@ -186,6 +233,20 @@ func TestCheck_warns(t *testing.T) {
 		{"quit for both in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" proxy_api { enable_quit = true } agent_api { enable_quit = true } }", ModeDaemon, ""},
 		{"cache in a daemon", aAuth + aListener + "cache { }", ModeDaemon, ""},
 		{"api_proxy in a daemon", aAuth + aListener + "cache { }\napi_proxy { }", ModeDaemon, ""},
+		{"listener for other machines", aAuth + "listener \"tcp\" { tls_disable = true address = \"0.0.0.0:8200\" }", ModeDaemon, "listener[0].address can be reached from other machines"},
+		{"listener for other machines by a name", aAuth + "listener \"tcp\" { tls_cert_file = \"c\" tls_key_file = \"k\" address = \"vault.local:8200\" }", ModeCheck, "listener[0].address can be reached from other machines"},
+		{"listener for other machines with a caller token in clear", aAuth + "listener \"tcp\" { tls_disable = true address = \":8200\" caller_token_env = \"K\" }", ModeDaemon, "listener[0].address can be reached from other machines"},
+		{"listener for other machines with a caller token", aAuth + "listener \"tcp\" { tls_cert_file = \"c\" tls_key_file = \"k\" address = \":8200\" caller_token_env = \"K\" }", ModeDaemon, ""},
+		{"listener for other machines with certificates", aAuth + "listener \"tcp\" { tls_cert_file = \"c\" tls_key_file = \"k\" address = \"[::]:8200\" tls_require_and_verify_client_cert = true }", ModeDaemon, ""},
+		{"listener for other machines with a guard", aAuth + "listener \"tcp\" { tls_disable = true address = \"10.0.0.1:8200\" guard = true }", ModeDaemon, "listener[0].guard refuses every request from another machine, which the address lets in"},
+		{"listener for this machine", aAuth + "listener \"tcp\" { tls_disable = true address = \"[::1]:8200\" }\nlistener \"tcp\" { tls_disable = true address = \"localhost:8200\" }\nlistener \"tcp\" { tls_disable = true address = \"{{ GetPrivateIP }}:8200\" }", ModeDaemon, ""},
+		{"metrics for other machines", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" address = \"0.0.0.0:8200\" }", ModeDaemon, ""},
+		{"static keys without static_ttl", aAuth + aListener + "cache { static_stale = 5 static_events = true }", ModeCheck,
+			"cache.static_stale has no effect without static_ttl: static secrets are not cached\ncache.static_events has no effect without static_ttl: static secrets are not cached"},
+		{"static keys", aAuth + aListener + "cache { static_ttl = 5 static_stale = 5 static_events = true }", ModeCheck, ""},
+		{"static_events without auto_auth", aListener + "cache { static_ttl = 5 static_events = true }", ModeCheck, "cache.static_events has no effect without auto_auth: nothing else gets a token to listen with"},
+		{"persist with a key and a service account", aAuth + aListener + persist("file", `key_file = "/k"`, `service_account_token_file = "/t"`), ModeCheck, "cache.persist.service_account_token_file has no effect: it is for type kubernetes"},
+		{"persist in a one-shot", aAuth + aTemplate + persist("file", `key_file = "/k"`), ModeOnce, ""},
 		{"exit_after_auth in a daemon", aAuth + "exit_after_auth = true", ModeDaemon, "exit_after_auth is not used: this mode stays"},
 		{"wrapped login in a daemon", wrapAuth, ModeDaemon, "auto_auth.method.wrap_ttl leaves nothing to renew: the next login comes with new credentials, and not before"},
 		{"wrapped login with handover", "auto_auth {\nmethod \"approle\" { wrap_ttl = \"5m\" }\n" + aSink + "\nhandover { path = \"h\" key_env = \"K\" }\n}", ModeDaemon,

@@ -79,7 +79,7 @@ func (e effective) stanza(st *stanza, path string, v reflect.Value) []item {
 				}
 			}
 		default:
-			if val, ok := show(k.name, at); ok || e.o[p] != "" {
+			if val, ok := show(k, at); ok || e.o[p] != "" {
 				out = append(out, item{name: k.name, path: p, value: val})
 			}
 		}
@@ -163,12 +163,12 @@ func (e effective) body(b *Block, path string) []item {
 
 // show is the printable form of a value, and whether it is worth printing when
 // nobody set it.
-func show(name string, at any) (val any, worth bool) {
+func show(k *key, at any) (val any, worth bool) {
 	v := reflect.ValueOf(at)
 	if v.Kind() == reflect.Pointer {
 		worth = !v.Elem().IsZero()
 	}
-	if !harmless(name) && name != "secret" {
+	if !harmless(k.name) && k.name != "secret" {
 		if r, ok := at.(headerMap); ok {
 			worth = len(*r.m) > 0
 		}
@@ -202,6 +202,9 @@ func show(name string, at any) (val any, worth bool) {
 			return nil, false
 		}
 		return shortDuration((*at).Min) + ":" + shortDuration((*at).Max), true
+	}
+	if k.typ == tSize {
+		return shortSize(v.Elem().Int()), worth
 	}
 	return v.Elem().Interface(), worth
 }

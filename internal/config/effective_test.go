@@ -26,6 +26,8 @@ template { contents = "CANARY" destination = "/a" perms = 0600 wait = "5s:1m" ex
 template { secret = "kv/app" destination = "/b.env" command = "CANARY" }
 telemetry { circonus_api_token = "CANARY" filter_default = false otlp_endpoint = "https://u:CANARY@otel:4318" otlp_headers = { authorization = "CANARY" user = "CANARY" } }
 listener "tcp" { address = "127.0.0.1:8100" tls_disable = true agent_api { enable_quit = true } }
+listener "unix" { address = "/s" tls_disable = true caller_token_env = "CANARY" allow_paths = ["secret/*"] allow_peers = ["uid:0"] max_body_size = "1MiB" }
+cache { static_ttl = "5m" max_size = "64MiB" static_secret_token_capability_refresh_behavior = "pessimistic" persist "file" { path = "/c" key_env = "CANARY" } }
 `
 
 func effectiveOf(t *testing.T, format string) string {
@@ -95,6 +97,17 @@ func TestEffective_text_shows_values_and_origins(t *testing.T) {
 		`handover { path = "/h" # file a.hcl:14 key_env = "[hidden]" # file a.hcl:14 }`,
 		`listener "tcp" {`,
 		`agent_api { enable_quit = true # file a.hcl:19 }`,
+		`caller_token_env = "[hidden]" # file a.hcl:20`,
+		`allow_paths = ["secret/*"] # file a.hcl:20`,
+		`allow_peers = ["uid:0"] # file a.hcl:20`,
+		`max_body_size = "1MiB" # file a.hcl:20`,
+		`static_ttl = "5m" # file a.hcl:21`,
+		`static_stale = "1h" # default`,
+		`static_secret_token_capability_refresh_behavior = "pessimistic" # file a.hcl:21`,
+		`max_entries = 100000 # default`,
+		`max_size = "64MiB" # file a.hcl:21`,
+		`persist "file" { path = "/c" # file a.hcl:21`,
+		`key_env = "[hidden]" # file a.hcl:21`,
 	} {
 		if !strings.Contains(squeezed, want) {
 			t.Errorf("lacks %s", want)

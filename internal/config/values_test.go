@@ -29,6 +29,30 @@ func TestDurations(t *testing.T) {
 	}
 }
 
+func TestSizes(t *testing.T) {
+	const bad = -1
+	for _, tt := range []struct {
+		n    *node
+		want int64
+	}{
+		{num("0"), 0}, {num("4096"), 4096}, {jsonNum("4096"), 4096}, {num("1e3"), 1000}, {text("4096"), 4096}, {text("4096B"), 4096},
+		{text("64KiB"), 64 << 10}, {text("128MiB"), 128 << 20}, {text(" 128 MiB "), 128 << 20}, {text("1GiB"), 1 << 30}, {text("1GB"), 1e9}, {text("2KB"), 2000}, {text("3MB"), 3e6},
+		{text("-1"), bad}, {num("-1"), bad}, {text("1.5MiB"), bad}, {text("MiB"), bad}, {text(""), bad}, {text("10 apples"), bad}, {text("1TiB"), bad},
+		{text("9999999999999999999"), bad}, {text("8589934592GiB"), bad}, {text("1mib"), bad}, {&node{kind: kBool, text: "true"}, bad}, {&node{kind: kList}, bad},
+	} {
+		got, f := asSize(tt.n)
+		if (f != nil) != (tt.want == bad) || f == nil && got != tt.want {
+			t.Errorf("%s %q: %v %v", tt.n.kind, tt.n.text, got, f)
+		}
+		if f != nil {
+			continue
+		}
+		if again, f := asSize(text(shortSize(got))); f != nil || again != got {
+			t.Errorf("%d is written as %s and read as %d", got, shortSize(got), again)
+		}
+	}
+}
+
 func TestModes(t *testing.T) {
 	const bad = fs.FileMode(1 << 20)
 	for _, tt := range []struct {
