@@ -1,0 +1,163 @@
+package guard
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"latchkey/internal/config"
+)
+
+// strictGuard is the listener's key guard. It refuses
+//
+//   - what came through a proxy, as X-Forwarded-*, Forwarded and Via say: what
+//     stands before the listener lends it to whoever reaches that;
+//   - what a browser sends for a page: Origin and Sec-Fetch-*. (The fetch of
+//     Node.js sends Sec-Fetch-Mode too, its http.request does not);
+//   - on tcp a Host that is not localhost, an address of the loopback (127.0.0.0/8,
+//     [::1]) or the address that was connected to, with any port, and not in Hosts.
+//     A name that somebody else's DNS points at this machine shows itself there.
+//     Names below localhost, and other ways to write an address (127.1, 0x7f.1,
+//     2130706433), are refused;
+//   - an address in the request line that is not a path: what is meant for a
+//     forward proxy.
+type strictGuard struct {
+	*door
+	unix  bool
+	hosts map[string]bool
+	next  http.Handler
+}
+
+func (g *strictGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for name := range r.Header {
+		switch {
+		case name == "Forwarded", name == "Via", strings.HasPrefix(name, "X-Forwarded"):
+			g.refuse(w, r, forwarded, http.StatusForbidden,
+				"this listener is for programs on this machine: a request with "+kin(name)+" came through a proxy; ask here without one")
+			return
+		case name == "Origin", strings.HasPrefix(name, "Sec-Fetch-"):
+			g.refuse(w, r, browser, http.StatusForbidden,
+				"this listener is for programs on this machine: a request with "+kin(name)+" comes from a page in a browser; ask with another client")
+			return
+		}
+	}
+	// net/http takes the Host of HTTP/1 out of the header. HTTP/2 may have one
+	// beside :authority, and the one behind us might believe it.
+	if h := r.Header["Host"]; len(h) > 1 || len(h) == 1 && h[0] != r.Host {
+		g.refuse(w, r, wrongHost, http.StatusForbidden, "the request names two hosts; name one")
+		return
+	}
+	if r.URL.Host != "" || r.URL.Scheme != "" {
+		g.refuse(w, r, wrongHost, http.StatusForbidden,
+			"this listener is no forward proxy: ask it for a path, and not for an address; is it set as HTTP_PROXY?")
+		return
+	}
+	if !g.unix && !g.ours(r) {
+		g.refuse(w, r, wrongHost, http.StatusForbidden,
+			"this listener is for programs on this machine: the Host must be localhost or a loopback address, such as 127.0.0.1:8200")
+		return
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// kin is how a header is named in an answer: as we know it, not as it was sent.
+func kin(name string) string {
+	for _, known := range [...]string{"X-Forwarded", "Sec-Fetch-"} {
+		if strings.HasPrefix(name, known) {
+			return strings.TrimSuffix(known, "-") + "-*"
+		}
+	}
+	return name
+}
+
+// ours reports whether a request's Host is one of this machine, or listed.
+func (g *strictGuard) ours(r *http.Request) bool {
+	host, port, ok := split(r.Host)
+	if !ok {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	isAddr := err == nil && a.Zone() == ""
+	if isAddr && a.IsLoopback() {
+		return true
+	}
+	if len(g.hosts) > 0 && (g.hosts[host] || port != "" && g.hosts[net.JoinHostPort(host, port)]) {
+		return true
+	}
+	if !isAddr {
+		return false
+	}
+	// No name stands behind an address, so none can be rebound to it.
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && local.AddrPort().Addr().Unmap().WithZone("") == a.Unmap()
+}
+
+// split takes a Host apart: a name in lower case or an address without brackets,
+// and the port, which may be missing. What has another form is not ok.
+func split(s string) (host, port string, ok bool) {
+	if rest, v6 := strings.CutPrefix(s, "["); v6 {
+		host, rest, ok = strings.Cut(rest, "]")
+		if !ok || !strings.Contains(host, ":") {
+			return "", "", false
+		}
+		if rest == "" {
+			return host, "", true
+		}
+		port, ok = strings.CutPrefix(rest, ":")
+		return host, port, ok && isPort(port)
+	}
+	host, port, found := strings.Cut(s, ":")
+	if host == "" || found && !isPort(port) {
+		return "", "", false
+	}
+	return strings.ToLower(host), port, true
+}
+
+func isPort(s string) bool {
+	if s == "" || len(s) > 5 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// hostList is Hosts in the form that split gives.
+func hostList(hosts []string) map[string]bool {
+	if len(hosts) == 0 {
+		return nil
+	}
+	m := map[string]bool{}
+	for _, h := range hosts {
+		host, port, ok := split(h)
+		switch {
+		case !ok && strings.Contains(h, ":"): // an IPv6 address without brackets
+			m[strings.ToLower(h)] = true
+		case port != "":
+			m[net.JoinHostPort(host, port)] = true
+		default:
+			m[host] = true
+		}
+	}
+	return m
+}
+
+// hostsOf is the name that a listener is given in its address: who is told it may
+// use it. Addresses need not be listed, see ours.
+func hostsOf(l config.Listener) []string {
+	host, _, ok := split(l.Address)
+	if _, err := netip.ParseAddr(host); !ok || err == nil || l.Type != "tcp" || strings.ContainsAny(l.Address, "{/") {
+		return nil
+	}
+	if strings.HasPrefix(l.Address, "systemd:") {
+		return nil
+	}
+	return []string{host}
+}
