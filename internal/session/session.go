@@ -64,6 +64,9 @@ type Session struct {
 
 	mu sync.Mutex
 	st state
+	// news is closed, and made anew, when there is a token to use that was not
+	// there before; nil while nobody waits for one.
+	news chan struct{}
 }
 
 // New returns a session without a token. The client carries the method's

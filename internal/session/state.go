@@ -209,6 +209,10 @@ func (s *Session) change(f func(st *state, now time.Time)) plan {
 	defer s.mu.Unlock()
 	now := wall()
 	f(&s.st, now)
+	if s.news != nil && !s.st.lendable(now).Empty() {
+		close(s.news)
+		s.news = nil
+	}
 	return s.st.next(now)
 }
 

@@ -31,6 +31,9 @@ type Config struct {
 	Timeout time.Duration
 	// MaxConnsPerHost bounds the connections to one server; 0 is no bound.
 	MaxConnsPerHost int
+	// MaxIdle is how many connections to one server are kept open while nobody
+	// needs them; MaxConnsPerHost when 0, and at least 2.
+	MaxIdle int
 	// RateLimit is in requests per second, 0 for none.
 	RateLimit        float64
 	RateBurst        int

@@ -44,7 +44,7 @@ func newCore(cfg Config) (*core, error) {
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       90 * time.Second,
 		MaxConnsPerHost:       cfg.MaxConnsPerHost,
-		MaxIdleConnsPerHost:   max(cfg.MaxConnsPerHost, 2),
+		MaxIdleConnsPerHost:   idle(cfg),
 		DisableKeepAlives:     cfg.DisableKeepAlive,
 		DisableCompression:    true,
 		// HTTP/2 is spoken over TLS alone; setting it up costs a start.
@@ -99,6 +99,14 @@ func newCore(cfg Config) (*core, error) {
 		co.headers.Set(k, v)
 	}
 	return co, nil
+}
+
+// idle is how many connections are kept.
+func idle(cfg Config) int {
+	if cfg.MaxIdle > 0 {
+		return max(cfg.MaxIdle, 2)
+	}
+	return max(cfg.MaxConnsPerHost, 2)
 }
 
 // parseAddress accepts what VAULT_ADDR accepts. For a unix socket the URL is

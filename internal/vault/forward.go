@@ -1,10 +1,19 @@
 package vault
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/api"
 )
 
 // Passage is a request that somebody else made and that is passed on.
@@ -14,24 +23,238 @@ type Passage struct {
 	Path string
 	// Query is as it was sent, without the question mark.
 	Query string
-	// Header is sent as it is: what is between two hops is taken out, token and
-	// namespace are settled.
+	// Header goes along, without a copy: Forward adds to it what the view and the
+	// configuration have to say. What is between two hops has been taken out.
 	Header http.Header
 	// Body is nil for none; Length is its length, -1 where it is not known.
 	Body   io.Reader
 	Length int64
-	// Replay returns the body once more; nil when it can be sent only once.
+	// Replay returns the body from its beginning; nil when it can be sent only
+	// once, and then a redirect is not followed.
 	Replay func() io.Reader
+	// Wait bounds the time to the head of the answer; the client's timeout when 0.
+	// For a body that can be sent only once it begins when all of it is sent.
+	Wait time.Duration
 }
 
-// Forward sends a request of somebody else's and returns the answer, whatever
-// its status.
+// Forward sends a request of somebody else's and returns the answer, whatever its
+// status; its body is to be closed. The view's token and namespace go along where
+// there are any, the namespace only if the header has none. One redirect is
+// followed, as for our own requests; nothing is tried twice, and Config.Seen is
+// not told. ctx ends the answer's body too.
+//
+// The error is an *Error: ErrUnreachable, with context.DeadlineExceeded below it
+// when the wait was over; ErrInsecure; or ErrBadRequest for what cannot be sent.
 func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error) {
-	return nil, errors.ErrUnsupported
+	r := request{op: p.Method, path: strings.TrimPrefix(p.Path, "/v1/")}
+	if strings.ContainsFunc(c.token.Reveal(), isControl) {
+		return nil, r.fail(ErrInvalidToken, "the token holds characters that no token has; is it a whole file?")
+	}
+	if c.limiter != nil {
+		if err := c.limiter.Wait(ctx); err != nil {
+			return nil, &Error{Kind: ErrUnreachable, Op: r.op, Path: r.path, Cause: err}
+		}
+	}
+	req, err := c.outgoing(ctx, p)
+	if err != nil {
+		return nil, r.fail(ErrBadRequest, err.Error())
+	}
+	wait := p.Wait
+	if wait <= 0 {
+		wait = c.timeout
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	h := &head{wait: wait, cancel: cancel}
+	if p.Body != nil && p.Replay == nil {
+		req.Body = &sending{ReadCloser: req.Body, sent: h.start}
+	} else {
+		h.start()
+	}
+	resp, err := c.pass(req.WithContext(ctx), p)
+	if h.came(); err != nil {
+		cancel(nil)
+		if errors.Is(context.Cause(ctx), errNoHead) {
+			err = fmt.Errorf("no answer within %s: %w", wait, context.DeadlineExceeded)
+		}
+		return nil, c.unreachable(ctx, r, err)
+	}
+	if resp.Body == http.NoBody {
+		cancel(nil)
+		return resp, nil
+	}
+	b := body{resp.Body, cancel}
+	resp.Body = b
+	if w, ok := b.ReadCloser.(io.Writer); ok {
+		resp.Body = duplex{b, w}
+	}
+	return resp, nil
 }
 
-// Refusal turns an answer that is no success into the *Error that a request of
-// our own would have ended with.
+// pass sends the request and follows one redirect, by the rules of send.
+func (c *Client) pass(req *http.Request, p Passage) (*http.Response, error) {
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil || c.disableRedirects {
+		return resp, err
+	}
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return resp, nil
+	}
+	if p.Body != nil && p.Replay == nil {
+		return resp, nil
+	}
+	resp.Request = req // what Location is relative to
+	to, err := resp.Location()
+	if err != nil {
+		return resp, nil // a redirect to nowhere is the server's answer
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // so that the connection serves again
+	resp.Body.Close()
+	if req.URL.Scheme == "https" && to.Scheme != "https" {
+		return nil, fmt.Errorf("redirect from https to %s refused: it would send the token in clear: %w", place(to.String()), ErrInsecure)
+	}
+	again := req.Clone(req.Context())
+	again.URL, again.Host = to, ""
+	if req.GetBody != nil {
+		if again.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	return c.transport.RoundTrip(again)
+}
+
+// outgoing makes the request, without the SDK and without http.Client: what they
+// add costs time, and is not wanted between two parties who know each other.
+func (c *Client) outgoing(ctx context.Context, p Passage) (*http.Request, error) {
+	path, err := url.PathUnescape(p.Path)
+	if err != nil || !strings.HasPrefix(p.Path, "/v1/") {
+		return nil, errors.New("the path cannot be sent")
+	}
+	// A blank would end the request's first line.
+	if strings.ContainsFunc(p.Query, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, errors.New("the query holds a blank or a control character")
+	}
+	u := &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, RawQuery: p.Query}
+	u.Path, u.RawPath = path, p.Path
+	if c.base.Path != "" {
+		u.Path, u.RawPath = c.base.Path+path, c.base.EscapedPath()+p.Path
+	}
+	req := &http.Request{
+		Method: p.Method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: p.Header, ContentLength: p.Length,
+	}
+	if p.Body != nil && p.Length != 0 {
+		req.Body = io.NopCloser(p.Body)
+		if p.Replay != nil {
+			req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(p.Replay()), nil }
+		}
+	}
+	h := p.Header
+	for k, v := range c.headers {
+		h[k] = v
+	}
+	if !c.token.Empty() {
+		h[api.AuthHeaderName] = []string{c.token.Reveal()}
+	}
+	if c.namespace != "" && len(h[api.NamespaceHeaderName]) == 0 {
+		h[api.NamespaceHeaderName] = []string{c.namespace}
+	}
+	if c.agent != "" {
+		h["User-Agent"] = []string{c.agent}
+	}
+	if user := c.base.User; user != nil && len(h["Authorization"]) == 0 {
+		password, _ := user.Password()
+		h["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))}
+	}
+	return req, nil
+}
+
+// errNoHead is the cause when the wait for an answer's head was over.
+var errNoHead = errors.New("no answer in time")
+
+// head bounds the wait for the head of an answer, and lets its body take as long
+// as it takes.
+type head struct {
+	wait   time.Duration
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	over    bool
+	stop    func() bool
+	release context.CancelFunc
+}
+
+// start begins the wait, unless it is over or has begun.
+func (h *head) start() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over || h.stop != nil {
+		return
+	}
+	bound, release := context.WithTimeout(context.Background(), h.wait)
+	h.release = release
+	h.stop = context.AfterFunc(bound, func() { h.cancel(errNoHead) })
+}
+
+// came ends the wait.
+func (h *head) came() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
+	if h.stop != nil {
+		h.stop()
+		h.release()
+	}
+}
+
+// sending is a body that says when all of it is sent.
+type sending struct {
+	io.ReadCloser
+	sent func()
+}
+
+func (s *sending) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if err != nil {
+		s.sent()
+	}
+	return n, err
+}
+
+func (s *sending) Close() error {
+	s.sent()
+	return s.ReadCloser.Close()
+}
+
+// body is an answer's, whose context ends when it is closed.
+type body struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (b body) Close() error {
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
+}
+
+// duplex is the body of an answer that switched protocols.
+type duplex struct {
+	body
+	io.Writer
+}
+
+// Refusal turns an answer that is no success, and as much of its body as has been
+// read, into the *Error that a request of our own would have ended with.
 func (c *Client) Refusal(op, path string, resp *http.Response, body []byte) error {
-	return c.refused(request{op: op, path: path}, resp, body)
+	return c.refused(request{op: op, path: path}, resp, bytes.TrimSpace(body))
+}
+
+// Timeout bounds one request, with all that is tried again for it.
+func (c *Client) Timeout() time.Duration { return c.timeout }
+
+// MergeStates adds the state of an answer's X-Vault-Index to those that were kept
+// and returns the newest, one or two. It changes nothing that it is given.
+func MergeStates(kept []string, state string) []string {
+	return api.MergeReplicationStates(kept, state)
 }
