@@ -95,7 +95,6 @@ func For(l config.Listener, token cred.Redacted) Options {
 	o := Options{
 		RequireHeader: l.RequireRequestHeader,
 		Strict:        l.Guard,
-		Hosts:         hostsOf(l),
 		Unix:          l.Type == "unix",
 		AllowPaths:    l.AllowPaths,
 		ReadOnly:      l.ReadOnly,

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-
-	"latchkey/internal/config"
 )
 
 // strictGuard is the listener's key guard. It refuses
@@ -15,11 +13,11 @@ import (
 //     stands before the listener lends it to whoever reaches that;
 //   - what a browser sends for a page: Origin and Sec-Fetch-*. (The fetch of
 //     Node.js sends Sec-Fetch-Mode too, its http.request does not);
-//   - on tcp a Host that is not localhost, an address of the loopback (127.0.0.0/8,
-//     [::1]) or the address that was connected to, with any port, and not in Hosts.
-//     A name that somebody else's DNS points at this machine shows itself there.
-//     Names below localhost, and other ways to write an address (127.1, 0x7f.1,
-//     2130706433), are refused;
+//   - on tcp a Host that is neither localhost nor an address of the loopback
+//     (127.0.0.0/8, [::1]), with any port, nor one of Hosts. A name that somebody
+//     else's DNS points at this machine shows itself there. Names below localhost,
+//     and other ways to write an address (127.1, 0x7f.1, 2130706433), are refused,
+//     and so is everything that asks from another machine;
 //   - an address in the request line that is not a path: what is meant for a
 //     forward proxy.
 type strictGuard struct {
@@ -80,20 +78,10 @@ func (g *strictGuard) ours(r *http.Request) bool {
 	if host == "localhost" {
 		return true
 	}
-	a, err := netip.ParseAddr(host)
-	isAddr := err == nil && a.Zone() == ""
-	if isAddr && a.IsLoopback() {
+	if a, err := netip.ParseAddr(host); err == nil && a.Zone() == "" && a.IsLoopback() {
 		return true
 	}
-	if len(g.hosts) > 0 && (g.hosts[host] || port != "" && g.hosts[net.JoinHostPort(host, port)]) {
-		return true
-	}
-	if !isAddr {
-		return false
-	}
-	// No name stands behind an address, so none can be rebound to it.
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	return ok && local.AddrPort().Addr().Unmap().WithZone("") == a.Unmap()
+	return len(g.hosts) > 0 && (g.hosts[host] || port != "" && g.hosts[net.JoinHostPort(host, port)])
 }
 
 // split takes a Host apart: a name in lower case or an address without brackets,
@@ -147,17 +135,4 @@ func hostList(hosts []string) map[string]bool {
 		}
 	}
 	return m
-}
-
-// hostsOf is the name that a listener is given in its address: who is told it may
-// use it. Addresses need not be listed, see ours.
-func hostsOf(l config.Listener) []string {
-	host, _, ok := split(l.Address)
-	if _, err := netip.ParseAddr(host); !ok || err == nil || l.Type != "tcp" || strings.ContainsAny(l.Address, "{/") {
-		return nil
-	}
-	if strings.HasPrefix(l.Address, "systemd:") {
-		return nil
-	}
-	return []string{host}
 }

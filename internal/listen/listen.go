@@ -3,8 +3,8 @@
 //
 // Open binds and starts nothing that would have to be waited for: serve what it
 // returns, call its second result when certificates should be read again, and
-// close the listener at the end, which also removes a socket's file. An error of
-// Open holds a *config.Problem that names place and key.
+// close the listener at the end, which also removes a socket's file, unless systemd
+// made it. An error of Open holds a *config.Problem that names place and key.
 package listen
 
 import (
@@ -14,9 +14,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
+	"os"
+	"strings"
 	"syscall"
-	"time"
 
 	"latchkey/internal/config"
 )
@@ -29,6 +29,11 @@ type Options struct {
 	// Log is told when certificates are read again by themselves
 	// (tls_auto_reload) and when that fails; nil: nobody.
 	Log *slog.Logger
+	// Inherited gives the sockets of one name that systemd handed over
+	// (systemd.Sockets.Named); nil where there are none. They stay open when a
+	// listener of theirs is closed, so that nobody is turned away while one is
+	// opened anew.
+	Inherited func(name string) []*os.File
 }
 
 // place is where in the configuration something is wrong.
@@ -76,7 +81,8 @@ func (p place) warning(key, text, hint string) config.Warning {
 	return config.Warning{Pos: p.pos, Key: p.key(key), Text: text, Hint: hint}
 }
 
-// Open opens a listener of type tcp or unix. The returned function reads the TLS
+// Open opens a listener of type tcp or unix, or takes one that was handed over
+// (address "systemd:NAME"). The returned function reads the TLS
 // files again (certificate, key, client CAs): connections that are open stay as
 // they are, new ones get what was read; when it fails, what was there stays in
 // use. Without TLS it does nothing. Both may be used from any goroutine.
@@ -95,10 +101,12 @@ func Open(l config.Listener, o Options) (net.Listener, func() error, error) {
 	}
 	var ln net.Listener
 	var err error
-	switch l.Type {
-	case "tcp":
+	switch {
+	case strings.HasPrefix(l.Address, inheritedPrefix):
+		ln, err = openInherited(l, o, at)
+	case l.Type == "tcp":
 		ln, err = openTCP(l, at)
-	case "unix":
+	case l.Type == "unix":
 		ln, err = openUnix(l, at)
 	default:
 		err = at.problem("type", fmt.Sprintf("is %q", l.Type), "tcp or unix", nil)
@@ -106,6 +114,7 @@ func Open(l config.Listener, o Options) (net.Listener, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	ln = limit(ln, l.MaxConnections)
 	if certs == nil {
 		return ln, func() error { return nil }, nil
 	}
@@ -148,53 +157,42 @@ func Warnings(l config.Listener, o Options, addr net.Addr) []config.Warning {
 	at := o.at(l)
 	var ws []config.Warning
 	if a, ok := addr.(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		token := l.CallerTokenFile+l.CallerTokenEnv != ""
+		who := "whoever reaches it may ask all it serves"
+		switch {
+		case l.Guard:
+			who = "guard refuses those who do, unless they say that they ask localhost"
+		case token:
+			who = "the token of callers can be read on the way"
+		}
 		switch {
 		case l.TLSDisable:
 			ws = append(ws, at.warning("address", fmt.Sprintf("%s may be reached from other machines, and without TLS", addr),
-				"whoever reaches it may ask all it serves; listen on 127.0.0.1, or on a unix socket"))
-		case !l.TLSRequireAndVerifyClient:
+				who+"; listen on 127.0.0.1, or on a unix socket"))
+		case !l.TLSRequireAndVerifyClient && !token:
 			ws = append(ws, at.warning("address", fmt.Sprintf("%s may be reached from other machines", addr),
-				"whoever reaches it may ask all it serves; listen on 127.0.0.1, or set tls_require_and_verify_client_cert"))
+				who+"; listen on 127.0.0.1, or set tls_require_and_verify_client_cert or caller_token_file"))
 		}
 	}
-	if l.Type == "tcp" {
+	handed := strings.HasPrefix(l.Address, inheritedPrefix)
+	if l.Type == "tcp" || handed {
+		text, hint := "has no meaning for tcp", ""
+		if handed {
+			text, hint = "has no meaning for a socket that systemd made", "write SocketMode, SocketUser and SocketGroup into its .socket unit"
+		}
 		for _, k := range []struct{ key, value string }{
 			{"socket_mode", l.SocketMode}, {"socket_user", l.SocketUser}, {"socket_group", l.SocketGroup},
 		} {
 			if k.value != "" {
-				ws = append(ws, at.warning(k.key, "has no meaning for tcp", ""))
+				ws = append(ws, at.warning(k.key, text, hint))
 			}
 		}
 	}
-	if l.Type == "unix" && l.SocketGroup != "" && l.SocketMode == "" {
+	if l.Type == "unix" && !handed && l.SocketGroup != "" && l.SocketMode == "" {
 		ws = append(ws, at.warning("socket_group", "gets in only where the umask lets it", `add socket_mode = "0660"`))
 	}
 	if !l.TLSDisable {
 		ws = append(ws, tlsWarnings(l, at)...)
 	}
 	return ws
-}
-
-// The bounds of a request, as Vault Agent has them. There is none for writing an
-// answer: a proxied one may take as long as the server's.
-const (
-	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 30 * time.Second
-	idleTimeout       = 5 * time.Minute
-)
-
-// Server is the HTTP server of a listener. What goes wrong with single
-// connections (a handshake that fails, a client that breaks off) is logged at
-// debug: anybody can cause it.
-func Server(h http.Handler, log *slog.Logger) *http.Server {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		IdleTimeout:       idleTimeout,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
 }
