@@ -89,7 +89,7 @@ func TestGoalsAreJudgedFromMedians(t *testing.T) {
 	for _, want := range []string{
 		"met     1 secret: wall against the floor at most 1.6 x       1.50 x",
 		"MISSED  1 secret: CPU against the floor at most 2.5 x        4.00 x",
-		"MISSED  1 secret: vault agent's CPU at least 7 x             5.0 x",
+		"MISSED  1 secret: vault agent's CPU at least 7 x             5.00 x",
 		"MISSED  50 secrets: exactly 52 requests                      53",
 		"met     50 secrets: wall against the floor at most 1 x       0.75 x",
 		"met     50 secrets far away: round trips at most 7           6.95, of which 5.0 are waiting",

@@ -5,6 +5,7 @@
 //
 //	go run . -n 1,50,2000
 //	go run . -daemon -leases 100,1000,10000
+//	go run . -proxy
 //
 // The contenders take turns, so that a busy moment hits all of them. The
 // server is the real one, on the loopback, in plain HTTP; requests are counted
@@ -17,6 +18,13 @@
 // the file; and the requests beyond those that are due. All of that goes through
 // the counting proxy, which is no part of what is measured. It reads /proc, so
 // it needs Linux, and takes about a quarter of an hour, most of it waiting.
+//
+// With -proxy it measures what answers for the server, all with wrk, which like
+// nginx comes out of Debian's packages: latchkey, vault agent and nginx out of
+// their caches beside a bare handler that returns the same bytes, then passing
+// requests on beside the server itself. What it takes to hold very many secrets,
+// and what happens when all clients miss the same one at once, is measured before
+// a fake server, which answers at once or when it is told. Six minutes.
 package main
 
 import (
@@ -34,6 +42,7 @@ import (
 	"syscall"
 	"time"
 
+	"latchkey/e2e/debian"
 	vault "latchkey/e2e/server"
 )
 
@@ -52,6 +61,15 @@ var (
 	idle    = flag.Duration("idle", 30*time.Second, "-daemon: how long it is watched while nothing is due")
 	changes = flag.Int("changes", 20, "-daemon: changes of a secret")
 	watch   = flag.Duration("watch", 3*time.Minute, "-daemon: how long requests are counted")
+
+	proxy       = flag.Bool("proxy", false, "measure the programs that answer for the server")
+	rounds      = flag.Int("rounds", 5, "-proxy: turns of each")
+	length      = flag.Duration("for", 5*time.Second, "-proxy: how long a turn is, whole seconds")
+	threads     = flag.Int("threads", 2, "-proxy: threads of wrk")
+	connections = flag.Int("connections", 8, "-proxy: connections of wrk")
+	entries     = flag.Int("entries", 100000, "-proxy: secrets in a full cache")
+	waiters     = flag.Int("waiters", 1000, "-proxy: clients that miss the same secret at once")
+	profileDir  = flag.String("profiles", "", "-proxy: directory for profiles of latchkey under each load")
 )
 
 func main() {
@@ -86,6 +104,14 @@ func run(ctx context.Context) (err error) {
 	if *daemon {
 		var r stayReport
 		if err := t.daemons(ctx, leases, &r); err != nil {
+			return err
+		}
+		r.print(os.Stdout)
+		return nil
+	}
+	if *proxy {
+		var r proxyReport
+		if err := t.proxies(ctx, &r); err != nil {
 			return err
 		}
 		r.print(os.Stdout)
@@ -126,6 +152,8 @@ func numbers(name, text string, most int) ([]int, error) {
 type tools struct {
 	work                            string
 	measure, floor, latchkey, vault string
+	bare                            string
+	debian                          debian.Tree
 }
 
 func prepare(ctx context.Context, work string) (*tools, error) {

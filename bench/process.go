@@ -119,6 +119,62 @@ func readSizes(file string, into map[string]*int64) error {
 	return nil
 }
 
+// family is the process and those that it has started, which an nginx lets do
+// the work.
+func (r *resident) family() ([]int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", r.pid, r.pid))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w%s", r.name, err, tail(r.log))
+	}
+	all := []int{r.pid}
+	for f := range strings.FieldsSeq(string(text)) {
+		pid, err := strconv.Atoi(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, pid)
+	}
+	return all, nil
+}
+
+// familyCPU is the processor time of the whole family.
+func (r *resident) familyCPU() (time.Duration, error) {
+	all, err := r.family()
+	if err != nil {
+		return 0, err
+	}
+	var sum time.Duration
+	for _, pid := range all {
+		one, err := (&resident{name: r.name, log: r.log, pid: pid}).cpu()
+		if err != nil {
+			return 0, err
+		}
+		sum += one
+	}
+	return sum, nil
+}
+
+// held is what the whole family holds, in bytes: the resident memory of one
+// process; of several, what they share counted once.
+func (r *resident) held() (int64, error) {
+	all, err := r.family()
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for _, pid := range all {
+		m, err := (&resident{name: r.name, log: r.log, pid: pid}).memory()
+		switch {
+		case err != nil:
+			return 0, err
+		case len(all) == 1:
+			return m.rss, nil
+		}
+		sum += m.pss
+	}
+	return sum, nil
+}
+
 // cpu is the processor time that it has used. /proc/PID/stat counts in
 // hundredths of a second, which is more than a round of a hundred renewals
 // takes; the clock of another process, see clock_getcpuclockid(3), is exact.

@@ -189,7 +189,7 @@ func atMost(what string, got, limit float64, unit string) goal {
 }
 
 func atLeast(what string, got, limit float64) goal {
-	return goal{fmt.Sprintf("%s at least %g x", what, limit), fmt.Sprintf("%.1f x", got), got >= limit}
+	return goal{fmt.Sprintf("%s at least %g x", what, limit), fmt.Sprintf("%.2f x", got), got >= limit}
 }
 
 // goals judges what was measured and leaves out what was not.

@@ -43,11 +43,13 @@ func (d *seeded) close() {
 	}
 }
 
-// benchPolicy is that of a daemon: it may look at the versions as well.
+// benchPolicy is that of a daemon: it may look at the versions as well. A proxy's
+// clients have it make tokens.
 const benchPolicy = `
 path "secret/data/bench/*"     { capabilities = ["read"] }
 path "secret/metadata/bench/*" { capabilities = ["read"] }
 path "rabbitmq/creds/*"        { capabilities = ["read"] }
+path "auth/token/create"       { capabilities = ["update"] }
 `
 
 // seed gives s an AppRole that may read n secrets of one KV version 2 mount.
@@ -88,6 +90,25 @@ func seed(ctx context.Context, s *vault.Server, dir string, n int) (*seeded, err
 		}
 	}
 	return d, nil
+}
+
+// login makes a token as the programs make theirs.
+func (d *seeded) login(ctx context.Context) (string, error) {
+	ids := map[string]string{}
+	for _, name := range []string{"role_id", "secret_id"} {
+		id, err := os.ReadFile(filepath.Join(d.dir, name))
+		if err != nil {
+			return "", err
+		}
+		ids[name] = string(id)
+	}
+	var answer struct {
+		Auth struct {
+			Token string `json:"client_token"`
+		}
+	}
+	err := d.call(ctx, "POST", "auth/approle/login", ids, &answer)
+	return answer.Auth.Token, err
 }
 
 // patiently tries for a few seconds: a new mount refuses writes until it has

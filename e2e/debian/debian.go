@@ -162,15 +162,18 @@ func (t Tree) Command(name string, args ...string) (*exec.Cmd, error) {
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
-		libraries, err := filepath.Glob(filepath.Join(string(t), "usr/lib/*-linux-*"))
-		if err != nil {
-			return nil, err
-		}
 		cmd := exec.Command(path, args...)
-		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
+		cmd.Env = append(os.Environ(), t.Libraries())
 		return cmd, nil
 	}
 	return nil, fmt.Errorf("%w: no program %s in %s, and none on the system", ErrUnavailable, name, t)
+}
+
+// Libraries is the variable, NAME=value, by which a program of the tree finds its
+// libraries.
+func (t Tree) Libraries() string {
+	found, _ := filepath.Glob(filepath.Join(string(t), "usr/lib/*-linux-*")) // the pattern is good
+	return "LD_LIBRARY_PATH=" + strings.Join(found, ":")
 }
 
 // here says whether this is a system with Debian's packages.
