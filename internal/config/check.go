@@ -42,6 +42,7 @@ func Check(f *File, m Mode) (warnings []Warning, err error) {
 		c.wrapped(a)
 	}
 	c.lent()
+	c.consistency()
 	c.templates()
 	c.envTemplates()
 	c.exec()

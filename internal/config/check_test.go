@@ -241,6 +241,9 @@ func TestCheck_warns(t *testing.T) {
 		{"listener for other machines with a guard", aAuth + "listener \"tcp\" { tls_disable = true address = \"10.0.0.1:8200\" guard = true }", ModeDaemon, "listener[0].guard refuses every request from another machine, which the address lets in"},
 		{"listener for this machine", aAuth + "listener \"tcp\" { tls_disable = true address = \"[::1]:8200\" }\nlistener \"tcp\" { tls_disable = true address = \"localhost:8200\" }\nlistener \"tcp\" { tls_disable = true address = \"{{ GetPrivateIP }}:8200\" }", ModeDaemon, ""},
 		{"metrics for other machines", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" address = \"0.0.0.0:8200\" }", ModeDaemon, ""},
+		{"lent by the cache beside an api_proxy", aAuth + aListener + "cache { use_auto_auth_token = true }\napi_proxy { }", ModeCheck, "cache.use_auto_auth_token has no effect: there is an api_proxy, and it lends nothing"},
+		{"when_inconsistent alone", aAuth + aListener + "cache { when_inconsistent = \"retry\" }", ModeCheck, "cache.when_inconsistent has no effect without enforce_consistency"},
+		{"when_inconsistent of the other block", aAuth + aListener + "cache { when_inconsistent = \"retry\" }\napi_proxy { enforce_consistency = \"always\" }", ModeCheck, ""},
 		{"static keys without static_ttl", aAuth + aListener + "cache { static_stale = 5 static_events = true }", ModeCheck,
 			"cache.static_stale has no effect without static_ttl: static secrets are not cached\ncache.static_events has no effect without static_ttl: static secrets are not cached"},
 		{"static keys", aAuth + aListener + "cache { static_ttl = 5 static_stale = 5 static_events = true }", ModeCheck, ""},
@@ -285,6 +288,25 @@ func TestCheck_warns(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", s, tt.want)
 			}
 		})
+	}
+}
+
+func TestWhatCacheAndApiProxySayTogether(t *testing.T) {
+	for _, tt := range []struct {
+		text, enforce, when string
+		lend                AutoAuthToken
+	}{
+		{"", "never", "fail", AutoAuthTokenNo},
+		{"cache { }", "never", "fail", AutoAuthTokenNo},
+		{`cache { enforce_consistency = "always" when_inconsistent = "retry" use_auto_auth_token = true }`, "always", "retry", AutoAuthTokenYes},
+		// An api_proxy decides what is lent, even where it says nothing.
+		{"cache { enforce_consistency = \"always\" when_inconsistent = \"forward\" use_auto_auth_token = true }\napi_proxy { }", "always", "forward", AutoAuthTokenNo},
+		{"cache { enforce_consistency = \"always\" }\napi_proxy { when_inconsistent = \"retry\" use_auto_auth_token = \"force\" }", "always", "retry", AutoAuthTokenForce},
+	} {
+		f := resolved(t, aAuth+aListener+tt.text)
+		if enforce, when := f.Consistency(); enforce != tt.enforce || when != tt.when || f.Lending() != tt.lend {
+			t.Errorf("%s: %s %s %q", tt.text, enforce, when, f.Lending())
+		}
 	}
 }
 

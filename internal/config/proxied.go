@@ -13,11 +13,44 @@ const (
 	noTaker     = "without one nobody would get the token"
 )
 
-// lends says who decides that a token is lent: cache, the older home of the key,
-// or api_proxy.
+// lends says where use_auto_auth_token is on: in cache, its older home, or in
+// api_proxy.
 func (f *File) lends() (cache, proxy bool) {
 	return f.Cache != nil && f.Cache.UseAutoAuthToken != AutoAuthTokenNo,
 		f.APIProxy != nil && f.APIProxy.UseAutoAuthToken != AutoAuthTokenNo
+}
+
+// Lending is whether a token is lent: what api_proxy says, and without one what
+// cache does.
+func (f *File) Lending() AutoAuthToken {
+	switch {
+	case f.APIProxy != nil:
+		return f.APIProxy.UseAutoAuthToken
+	case f.Cache != nil:
+		return f.Cache.UseAutoAuthToken
+	}
+	return AutoAuthTokenNo
+}
+
+// Consistency is what is done about servers that lag behind: of the two keys in
+// api_proxy and in cache, whichever is not the default.
+func (f *File) Consistency() (enforce, when string) {
+	enforce, when = "never", "fail"
+	take := func(e, w string) {
+		if e != "" && e != "never" {
+			enforce = e
+		}
+		if w != "" && w != "fail" {
+			when = w
+		}
+	}
+	if f.Cache != nil {
+		take(f.Cache.EnforceConsistency, f.Cache.WhenInconsistent)
+	}
+	if f.APIProxy != nil {
+		take(f.APIProxy.EnforceConsistency, f.APIProxy.WhenInconsistent)
+	}
+	return enforce, when
 }
 
 // wrapped checks a login whose answer is wrapped.
@@ -36,7 +69,9 @@ func (c *checker) wrapped(a *AutoAuth) {
 // lent checks which listener lends which identity.
 func (c *checker) lent() {
 	f := c.f
-	inCache, inProxy := f.lends()
+	if inCache, inProxy := f.lends(); inCache && !inProxy && f.APIProxy != nil {
+		c.warn("cache.use_auto_auth_token", "has no effect: there is an api_proxy, and it lends nothing", "set it in api_proxy")
+	}
 	taken := map[string]bool{}
 	for i := range f.Listeners {
 		name, at := f.Listeners[i].AutoAuth, fmt.Sprintf("listener[%d].auto_auth", i)
@@ -47,7 +82,7 @@ func (c *checker) lent() {
 		switch a := f.identity(name); {
 		case a == nil:
 			c.problem(at, fmt.Sprintf("there is no auto_auth of the name %q", name), closest(name, f.identityNames()))
-		case !inCache && !inProxy:
+		case f.Lending() == AutoAuthTokenNo:
 			c.problem(at, "lends nothing: use_auto_auth_token is off", "add api_proxy { use_auto_auth_token = true }")
 		case a != f.AutoAuth && a.Method.WrapTTL > 0:
 			c.problem(at, wrappedLent, "remove wrap_ttl from the method of "+a.path())
@@ -75,6 +110,18 @@ func (f *File) identityNames() (names []string) {
 		names = append(names, a.known())
 	}
 	return names
+}
+
+// consistency warns of an answer to a question that nobody asks.
+func (c *checker) consistency() {
+	if enforce, when := c.f.Consistency(); enforce == "always" || when == "fail" {
+		return
+	}
+	for _, at := range []string{"cache.when_inconsistent", "api_proxy.when_inconsistent"} {
+		if c.isSet(at) {
+			c.warn(at, "has no effect without enforce_consistency", `write enforce_consistency = "always"`)
+		}
+	}
 }
 
 // cache checks what is cached, and where it is kept.
