@@ -122,6 +122,14 @@ func Handler(next http.Handler, o Options) (http.Handler, error) {
 		return nil, err
 	}
 	d := newDoor(o)
+	if o.Token != nil {
+		switch token, err := o.Token(); {
+		case err != nil: // it may still be written, by us even
+			d.log.Warn("the token that callers have to show cannot be read: until it can, nobody is let in", "listener", o.name(), "error", err)
+		case token.Empty():
+			return nil, o.problem("caller_token_env", "names a variable that is empty or not set", "set it, to at least 16 characters that nobody guesses, or leave the key out")
+		}
+	}
 	// From the innermost to the first that is asked.
 	if len(o.AllowPaths) > 0 {
 		next = &pathGuard{d, paths, namespaceOf(o.Namespace), next}
@@ -144,11 +152,14 @@ func Handler(next http.Handler, o Options) (http.Handler, error) {
 	return next, nil
 }
 
+func (o Options) name() string {
+	if o.Name == "" {
+		return "listener"
+	}
+	return o.Name
+}
+
 // problem is one in the listener's block.
 func (o Options) problem(key, text, hint string) error {
-	name := o.Name
-	if name == "" {
-		name = "listener"
-	}
-	return &config.Problem{Pos: o.Pos, Key: name + "." + key, Text: text, Hint: hint}
+	return &config.Problem{Pos: o.Pos, Key: o.name() + "." + key, Text: text, Hint: hint}
 }

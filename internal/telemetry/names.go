@@ -71,6 +71,8 @@ var Names = []Name{
 	{"cache.hit", Counter, "", nil, "Requests answered from the cache"},
 	{"cache.miss", Counter, "", nil, "Requests that the cache could not answer"},
 	{"cache.entries", Gauge, "", nil, "Answers in the cache"},
+
+	{"guard.refused", Counter, "", []string{"reason"}, "Requests that a listener's guards refused; reason is forwarded, browser, host, header, peer, token, method or path"},
 }
 
 // runtimeNames are what go-metrics reports about the Go runtime, after the prefix
