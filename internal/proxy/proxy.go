@@ -1,12 +1,23 @@
-// Package proxy passes Vault's API on: it settles whose token a request
-// carries, asks the cache if there is one, sends the request to the server and
-// hands the answer back as it came.
+// Package proxy passes Vault's API on to who asks on this machine.
+//
+// The way of a request: ask.go settles what is asked and with whose rights; the
+// cache, if there is one, answers or has fetch.go ask the server; upstream.go
+// sends it, and again where that helps; own.go takes our own tokens out of the
+// answer; answer.go hands it to the client. Nothing is changed on the way that
+// does not have to be: paths, queries, bodies and headers go through as they are.
+//
+// Four rules hold everywhere. A client's token is never sent beside ours. What is
+// asked with a client's token is never asked again with ours, or of our own
+// accord. An answer that has begun to reach the client is never begun again. No
+// token is in a log line, an error or a label.
 package proxy
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"latchkey/internal/cred"
@@ -78,9 +89,12 @@ type Options struct {
 	// Patience bounds the wait for the first token, 10s when 0.
 	Patience time.Duration
 	// MaxBuffer bounds, in bytes, the body of a request or an answer that is held
-	// in memory; larger ones stream, and are neither tried again nor cached.
+	// in memory; larger ones stream, and are neither tried again nor cached. 0
+	// means 1 MiB, the largest entry that the server's own storage takes.
 	MaxBuffer   int64
 	Consistency Consistency
+	// States may be shared by handlers before one server; nil for one's own.
+	States *States
 	// Version goes into the User-Agent.
 	Version string
 	Log     *slog.Logger
@@ -88,7 +102,154 @@ type Options struct {
 	Meter meter.Meter
 }
 
-// Handler serves /v1/.
+// Defaults of Options.
+const (
+	defaultPatience = 10 * time.Second
+	defaultBuffer   = 1 << 20
+)
+
+// handler is what Handler returns.
+type handler struct {
+	Options
+	// client carries neither a token nor a User-Agent: that goes with the header.
+	client *vault.Client
+	// namespace is the client's, in a header of its own; nil for none.
+	namespace string
+	agent     agent
+	judge     *judge
+}
+
+// Handler serves /v1/ as vault agent does, without its faults; docs/compatibility.md
+// has the differences. Its own errors have the shape of the server's,
+// {"errors": ["..."]}:
+//
+//	400  a path, a query or a header that nobody sends for a good reason
+//	403  a wrapped answer about a token of ours
+//	413  a body that is larger than a guard allows, or too large to be looked into
+//	502  the server cannot be reached, or its answer broke off
+//	503  there is no token to lend yet; with Retry-After
+//	504  the server did not answer in time
+//
+// The agent answers 500 where this one answers 502 and 504, and passes requests
+// on without a token where this one answers 503: a client that tries again does so
+// for these, and what was wrong can be told apart.
+//
+// A request is tried again, as often as Retry says, after 429, 5xx (but 501), an
+// answer that does not come, and 412 where Consistency says so; within the
+// timeout of Client in all, while the client is there, and only if its body was
+// held. As in vault agent, and in every client library, that goes for writes,
+// too: one whose answer was lost on its way may be done twice.
 func Handler(o Options) http.Handler {
-	return http.NotFoundHandler()
+	if o.Patience <= 0 {
+		o.Patience = defaultPatience
+	}
+	if o.MaxBuffer <= 0 {
+		o.MaxBuffer = defaultBuffer
+	}
+	if o.Meter == nil {
+		o.Meter = meter.Discard
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.States == nil {
+		o.States = new(States)
+	}
+	if o.Identity == nil {
+		o.Lend = LendNo
+	}
+	if o.Name == "" {
+		o.Name = "default" // a name tells requests with a lent token from those without any
+	}
+	h := &handler{Options: o, client: o.Client.Agent(""), namespace: o.Client.Namespace(), judge: newJudge()}
+	h.agent.product = "latchkey/" + o.Version + " (proxying)"
+	return h
+}
+
+// asks are used again, for those that are answered from memory.
+var asks = sync.Pool{New: func() any { return new(exchange.Ask) }}
+
+// ServeHTTP answers from memory without making anything, where it can.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := asks.Get().(*exchange.Ask)
+	if no := h.settle(a, r); no != nil {
+		h.refuse(w, r, no)
+		return
+	}
+	if h.Cache != nil && bodiless(r) {
+		if ans, ok := h.Cache.Look(a); ok {
+			h.answer(w, r, ans)
+			*a = exchange.Ask{}
+			asks.Put(a)
+			return
+		}
+	}
+	h.pass(w, r, a)
+}
+
+// question is a request that goes to the server.
+type question struct {
+	*exchange.Ask
+	// held says that Ask.Body is all of the body; else body is to be read, once.
+	held   bool
+	body   io.Reader
+	length int64
+	// upgrade asks for a web socket.
+	upgrade bool
+	// about says whether the answer is about a token of ours.
+	about subject
+	// endless: the answer comes when something happens, and goes on.
+	endless bool
+}
+
+// pass asks the cache with what it needs, or the server.
+func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *exchange.Ask) {
+	q, no := h.question(r, a)
+	if no != nil {
+		h.refuse(w, r, no)
+		return
+	}
+	if h.Cache == nil || !q.held || q.upgrade || q.endless {
+		h.direct(w, r, q)
+		return
+	}
+	ans, ok := (*exchange.Answer)(nil), false
+	if a.Body != nil {
+		ans, ok = h.Cache.Look(a)
+	}
+	if !ok {
+		var err error
+		ans, err = h.Cache.Do(r.Context(), a, func(ctx context.Context) (*exchange.Answer, error) { return h.fetch(ctx, q) })
+		if err != nil {
+			h.refuse(w, r, err)
+			return
+		}
+	}
+	h.answer(w, r, ans)
+}
+
+// direct asks the server for this client alone.
+func (h *handler) direct(w http.ResponseWriter, r *http.Request, q *question) {
+	status := 0
+	if h.Cache != nil {
+		defer func() { h.Cache.Passed(q.Ask, status) }()
+	}
+	if !q.held || q.upgrade {
+		lift(w)
+	}
+	rep, err := h.upstream(r.Context(), q)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	defer rep.Body.Close()
+	status = rep.StatusCode
+	switch {
+	case status == http.StatusSwitchingProtocols:
+		h.switchOver(w, r, rep.Response)
+	case rep.held:
+		h.answer(w, r, rep.answer(exchange.Passed))
+	default:
+		h.stream(w, r, rep.Response, exchange.Passed, q.endless)
+	}
 }

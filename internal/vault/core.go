@@ -130,7 +130,7 @@ func parseAddress(address string) (base *url.URL, socket string, err error) {
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
 		return nil, "", fmt.Errorf("address %q: there is no port %s", u.Redacted(), u.Port())
 	}
-	u.Path = strings.TrimSuffix(u.Path, "/")
+	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
 	u.RawQuery, u.Fragment = "", ""
 	return u, "", nil
 }

@@ -32,8 +32,9 @@ type Passage struct {
 	// Replay returns the body from its beginning; nil when it can be sent only
 	// once, and then a redirect is not followed.
 	Replay func() io.Reader
-	// Wait bounds the time to the head of the answer; the client's timeout when 0.
-	// For a body that can be sent only once it begins when all of it is sent.
+	// Wait bounds the time to the head of the answer; the client's timeout when 0,
+	// nothing when negative. For a body that can be sent only once it begins when
+	// all of it is sent.
 	Wait time.Duration
 }
 
@@ -60,7 +61,7 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 		return nil, r.fail(ErrBadRequest, err.Error())
 	}
 	wait := p.Wait
-	if wait <= 0 {
+	if wait == 0 {
 		wait = c.timeout
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -115,7 +116,10 @@ func (c *Client) pass(req *http.Request, p Passage) (*http.Response, error) {
 		return nil, fmt.Errorf("redirect from https to %s refused: it would send the token in clear: %w", place(to.String()), ErrInsecure)
 	}
 	again := req.Clone(req.Context())
-	again.URL, again.Host = to, ""
+	again.URL = to
+	if again.Header.Get("Authorization") == c.basic() && to.Host != c.base.Host {
+		again.Header.Del("Authorization") // it is for the address that was given
+	}
 	if req.GetBody != nil {
 		if again.Body, err = req.GetBody(); err != nil {
 			return nil, err
@@ -162,11 +166,20 @@ func (c *Client) outgoing(ctx context.Context, p Passage) (*http.Request, error)
 	if c.agent != "" {
 		h["User-Agent"] = []string{c.agent}
 	}
-	if user := c.base.User; user != nil && len(h["Authorization"]) == 0 {
-		password, _ := user.Password()
-		h["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))}
+	if c.base.User != nil && len(h["Authorization"]) == 0 {
+		h["Authorization"] = []string{c.basic()}
 	}
 	return req, nil
+}
+
+// basic is the credential that the address holds, as a header's value; "" for
+// none.
+func (c *Client) basic() string {
+	if c.base.User == nil {
+		return ""
+	}
+	password, _ := c.base.User.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.base.User.Username()+":"+password))
 }
 
 // errNoHead is the cause when the wait for an answer's head was over.
@@ -188,7 +201,7 @@ type head struct {
 func (h *head) start() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.over || h.stop != nil {
+	if h.over || h.stop != nil || h.wait < 0 {
 		return
 	}
 	bound, release := context.WithTimeout(context.Background(), h.wait)

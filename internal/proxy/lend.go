@@ -1,0 +1,123 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"latchkey/internal/cred"
+	"latchkey/internal/vault"
+)
+
+// token returns what is to be lent, and waits for the first; empty where the
+// client's own goes along, or none.
+func (h *handler) token(ctx context.Context, q *question) (cred.Redacted, error) {
+	if q.Who.Lent == "" {
+		return cred.Redacted{}, nil
+	}
+	return h.patiently(ctx, h.Identity.Token)
+}
+
+// replace returns another than the token that is invalid.
+func (h *handler) replace(ctx context.Context, bad cred.Redacted) (cred.Redacted, error) {
+	next, err := h.patiently(ctx, func(ctx context.Context) (cred.Redacted, error) { return h.Identity.Replace(ctx, bad) })
+	if err == nil {
+		h.judge.replaced(next)
+	}
+	return next, err
+}
+
+func (h *handler) patiently(ctx context.Context, ask func(context.Context) (cred.Redacted, error)) (cred.Redacted, error) {
+	bound, cancel := context.WithTimeout(ctx, h.Patience)
+	defer cancel()
+	tok, err := ask(bound)
+	if err != nil && ctx.Err() != nil {
+		return cred.Redacted{}, context.Cause(ctx)
+	}
+	return tok, err
+}
+
+// lost reports whether a 403 says that the server does not know our token.
+func (h *handler) lost(ctx context.Context, r *reply, token cred.Redacted) bool {
+	err := h.verdict(r)
+	switch {
+	case errors.Is(err, vault.ErrInvalidToken):
+		h.judge.tells()
+		return true
+	case !r.held || !errors.Is(err, vault.ErrDenied):
+		return false
+	}
+	if !h.judge.invalid(ctx, token, h.Client) {
+		return false
+	}
+	if h.Seen != nil {
+		h.Seen(token, &vault.Error{Kind: vault.ErrInvalidToken, Op: "look up", Path: "auth/token/lookup-self", Status: http.StatusForbidden})
+	}
+	return true
+}
+
+// judge finds out whether a token that was denied something is known at all, by
+// asking the server about it: some servers say "permission denied" and no more.
+// It asks once at a time, and about one token at most every so often; who comes
+// meanwhile has the same verdict.
+type judge struct {
+	turn chan struct{}
+
+	// What follows belongs to who has the turn.
+	token cred.Redacted
+	at    time.Time
+	bad   bool
+	// newest came in the place of another that was found bad. When it may not be
+	// looked up, either, that says nothing: its policies do not allow it.
+	newest cred.Redacted
+
+	// mute: lookups are of no use, or not needed.
+	mute atomic.Bool
+}
+
+// between is the time between two lookups of one token.
+const between = 30 * time.Second
+
+func newJudge() *judge { return &judge{turn: make(chan struct{}, 1)} }
+
+// invalid asks the server, or remembers.
+func (j *judge) invalid(ctx context.Context, token cred.Redacted, c *vault.Client) bool {
+	if j.mute.Load() {
+		return false
+	}
+	select {
+	case j.turn <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-j.turn }()
+	switch {
+	case j.mute.Load():
+		return false
+	case token.Equal(j.token) && time.Since(j.at) < between:
+		return j.bad
+	}
+	_, err := c.As(token).LookupSelf(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	j.token, j.at = token, time.Now()
+	j.bad = errors.Is(err, vault.ErrDenied)
+	if j.bad && token.Equal(j.newest) && !errors.Is(err, vault.ErrInvalidToken) {
+		j.bad = false
+		j.mute.Store(true)
+	}
+	return j.bad
+}
+
+// tells notes that the server says by itself when it does not know a token.
+func (j *judge) tells() { j.mute.Store(true) }
+
+// replaced notes a token that came in the place of a bad one.
+func (j *judge) replaced(token cred.Redacted) {
+	j.turn <- struct{}{}
+	j.newest = token
+	<-j.turn
+}
