@@ -12,14 +12,19 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"time"
 
+	"latchkey/internal/cache"
 	"latchkey/internal/child"
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
+	"latchkey/internal/guard"
 	"latchkey/internal/lease"
+	"latchkey/internal/meter"
+	"latchkey/internal/persist"
 	"latchkey/internal/session"
 	"latchkey/internal/sink"
 	"latchkey/internal/systemd"
@@ -34,8 +39,9 @@ type Job struct {
 	// configuration a digest of what it says.
 	Sections map[string]string
 
-	Access   Access
-	Sinks    []sink.Sink
+	Access Access
+	// Logins are all identities, the default one first; none without auto_auth.
+	Logins   []Login
 	SinkKeep sink.KeepOptions
 	Leases   lease.Options
 	// Templates is nil when there are none.
@@ -47,33 +53,60 @@ type Job struct {
 	Child   *child.Supervisor
 	Environ func(variables map[string]cred.Redacted) []string
 
+	Proxy     Proxy
 	Listeners []config.Listener
+	// Guards are those that a listener asks for.
+	Guards func(config.Listener) guard.Options
 	// StatusSocket is the path of a unix socket for health and status, "" for
 	// none.
 	StatusSocket string
 	Metrics      telemetry.Options
-	// ReportTo has a session hear of the requests that the parts make; see
-	// wiring.Parts.
-	ReportTo func(*session.Session)
+	// Use has the parts work with other logins than those they were made with;
+	// see wiring.Parts.
+	Use func([]Login)
 	// Adopt puts in force what is not of this package, such as the log's level,
 	// when a reload has been taken over; nil for nothing.
 	Adopt func() error
 }
 
-// Access is how one login sees the server. Its parts belong together: a reload
-// keeps all of them or replaces all of them.
+// Access is how the default login sees the server. Its parts belong together, and
+// to the logins: a reload keeps all of them or replaces all of them.
 type Access struct {
-	// Session is nil when the configuration has no auto_auth.
-	Session *session.Session
-	// Identity is the server as the session's newest token sees it.
+	// Identity is the server as the newest token sees it; nil without auto_auth.
 	Identity func() lease.Identity
 	// Events tells of changed secrets, where the server does; nil for polling
 	// alone.
 	Events *lease.Events
 }
 
+// Login is an identity: a session, and the sinks that its token goes to.
+type Login struct {
+	Name    string
+	Session *session.Session
+	Sinks   []sink.Sink
+}
+
+// Proxy is what serves Vault's API on the listeners.
+type Proxy struct {
+	// Handler serves /v1/ and lends the token of this identity, "" for the default
+	// one; nil when nothing is to be passed on.
+	Handler func(identity string) http.Handler
+	// Cache, and what keeps its leases, are nil when nothing is cached.
+	Cache  *cache.Cache
+	Leases *lease.Renewer
+	// Events tell the cache of changed secrets; nil for not at all.
+	Events *lease.Events
+	// Tally is what they report to; nil with Handler.
+	Tally *meter.Tally
+}
+
 // Options is what a reload does not change.
 type Options struct {
+	// Persist keeps tokens and leases for the next start; nil for nowhere. It is
+	// for the caller to close.
+	Persist *persist.File
+	// Sockets are those that systemd handed over; nil for none.
+	Sockets *systemd.Sockets
 	// Opened is called once the listeners are open, before anything else is
 	// started; its error ends the daemon. Nil for nothing.
 	Opened func() error
@@ -117,10 +150,12 @@ type daemon struct {
 	// moved wakes the actor that looks whether all is ready.
 	moved chan struct{}
 
-	mu       sync.Mutex
-	job      Job
-	token    cred.Token
-	sinks    *sink.Keeper
+	mu  sync.Mutex
+	job Job
+	// keepers are those of the sinks of each identity, in the order of the job's
+	// logins; tokens are the newest ones by the identity's name.
+	keepers  []*sink.Keeper
+	tokens   map[string]cred.Token
 	leases   *lease.Manager
 	watch    *template.Watch
 	servers  map[string]*server
@@ -135,6 +170,7 @@ type daemon struct {
 func Run(ctx context.Context, j Job, o Options) error {
 	d := newDaemon(ctx, j, o)
 	defer d.goodbye(ctx)
+	d.equipProxy(j)
 	if err := d.open(j); err != nil {
 		return err
 	}
@@ -144,11 +180,13 @@ func Run(ctx context.Context, j Job, o Options) error {
 		}
 	}
 	d.g.start("telemetry", o.Metrics.Run)
+	d.startPersist()
+	d.startProxy(j)
 	d.startSinks(j)
 	d.startLeases(j)
 	d.startTemplates(j)
 	d.startChild(j)
-	d.startToken(j)
+	d.startTokens(j)
 	d.g.start("ready", d.announce)
 	d.g.start("watchdog", d.watchdog)
 	d.g.start("orphans", child.Reap)
@@ -170,7 +208,7 @@ func newDaemon(ctx context.Context, j Job, o Options) *daemon {
 	return &daemon{
 		o: o, log: o.Log, g: newGroup(ctx, o.Log), started: time.Now(),
 		quit: make(chan struct{}), moved: make(chan struct{}, 1),
-		job: j, servers: map[string]*server{},
+		job: j, servers: map[string]*server{}, tokens: map[string]cred.Token{},
 	}
 }
 
@@ -185,12 +223,14 @@ func (d *daemon) goodbye(ctx context.Context) {
 	d.g.stop("child")
 	err := d.g.stopAll(parting)
 	d.mu.Lock()
-	s := d.job.Access.Session
+	logins := d.job.Logins
 	d.mu.Unlock()
-	if d.o.Revoke && s != nil {
+	if d.o.Revoke {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeBudget)
 		defer cancel()
-		err = errors.Join(err, s.Revoke(ctx))
+		for _, l := range logins {
+			err = errors.Join(err, l.Session.Revoke(ctx))
+		}
 	}
 	if err != nil {
 		d.log.Error("not everything ended well", "error", err)

@@ -2,6 +2,7 @@ package daemonmode
 
 import (
 	"context"
+	"time"
 
 	"latchkey/internal/cred"
 	"latchkey/internal/lease"
@@ -9,47 +10,63 @@ import (
 	"latchkey/internal/template"
 )
 
-// startToken keeps the token. It comes last of the parts that use one, so that
-// they are there when the first one arrives.
-func (d *daemon) startToken(j Job) {
-	s := j.Access.Session
-	if s == nil {
-		return
+// startTokens keeps the token of each identity. It comes last of the parts that
+// use one, so that they are there when the first one arrives.
+func (d *daemon) startTokens(j Job) {
+	for n, l := range j.Logins {
+		d.g.start(actorOf("token", n, l), func(ctx context.Context) error {
+			defer l.Session.Close()
+			return l.Session.Keep(ctx, func(tok cred.Token) { d.newToken(n, l.Name, tok) })
+		})
 	}
-	d.g.start("token", func(ctx context.Context) error {
-		defer s.Close()
-		return s.Keep(ctx, d.newToken)
-	})
 }
 
-// newToken hands a token on to whoever uses it.
-func (d *daemon) newToken(tok cred.Token) {
+// actorOf names what is done for one identity.
+func actorOf(what string, n int, l Login) string {
+	if n == 0 {
+		return what
+	}
+	return what + " of " + l.Name
+}
+
+// newToken hands a token of the nth identity on to whoever uses it.
+func (d *daemon) newToken(n int, name string, tok cred.Token) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.token = tok
-	d.sinks.Deliver(tok)
-	d.identify()
+	d.tokens[name] = tok
+	d.keepers[n].Deliver(tok)
+	d.lend(name)
+	if n == 0 {
+		d.identify()
+	}
 	d.wake()
 }
 
 // identify tells the lease manager with whose eyes it sees. A wrapped login leaves
 // no token to see with.
 func (d *daemon) identify() {
-	if d.leases != nil && !d.token.Value.Empty() {
+	if len(d.job.Logins) == 0 {
+		return
+	}
+	tok := d.tokens[d.job.Logins[0].Name]
+	if d.leases != nil && !tok.Value.Empty() {
 		d.leases.Use(d.job.Access.Identity())
 	}
 }
 
-// startSinks keeps the sinks at the newest token.
+// startSinks keeps the sinks of each identity at its newest token.
 func (d *daemon) startSinks(j Job) {
-	k := sink.NewKeeper(j.Sinks, j.SinkKeep)
 	d.mu.Lock()
-	d.sinks = k
-	if !d.token.Value.Empty() || d.token.Wrap != nil {
-		k.Deliver(d.token)
+	defer d.mu.Unlock()
+	d.keepers = nil
+	for n, l := range j.Logins {
+		k := sink.NewKeeper(l.Sinks, j.SinkKeep)
+		d.keepers = append(d.keepers, k)
+		if tok := d.tokens[l.Name]; !tok.Value.Empty() || tok.Wrap != nil {
+			k.Deliver(tok)
+		}
+		d.g.start(actorOf("sinks", n, l), k.Run)
 	}
-	d.mu.Unlock()
-	d.g.start("sinks", k.Run)
 }
 
 // startLeases keeps every answer that the templates use current.
@@ -58,6 +75,9 @@ func (d *daemon) startLeases(j Job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.leases = m
+	if j.Leases.Store != nil {
+		m.Restore(time.Now())
+	}
 	d.g.start("leases", func(ctx context.Context) error { return m.Keep(ctx, d.moveTemplates) })
 	if e := j.Access.Events; e != nil {
 		d.g.start("events", func(ctx context.Context) error { return e.Run(ctx, m.Touch) })

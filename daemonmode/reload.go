@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
-	"latchkey/internal/session"
 )
 
 // reload is how the last one went.
@@ -92,22 +91,30 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 	login := changed("vault", "auth") || (old.Access.Events == nil) != (next.Access.Events == nil)
 	if !login {
 		next.Access = old.Access
+		// The same sections mean the same identities in the same order.
+		for n := range next.Logins {
+			next.Logins[n].Session = old.Logins[n].Session
+		}
+	}
+	passing := login || changed("proxy")
+	if !passing {
+		next.Proxy = old.Proxy
 	}
 	if !changed("exec") {
 		next.Child = old.Child
 	}
 	leases := login || old.Leases.StaticInterval != next.Leases.StaticInterval || old.Leases.Threshold != next.Leases.Threshold
-	steps := d.steps(changed, login, leases)
-	var tok cred.Token
+	steps := d.steps(changed, login, leases, passing)
+	var tokens map[string]cred.Token
 	if login {
 		var err error
-		if tok, err = firstToken(ctx, next.Access.Session); err != nil {
+		if tokens, err = firstTokens(ctx, next.Logins); err != nil {
 			return err
 		}
 	}
-	if err := d.reopen(next, changed("listeners")); err != nil {
+	if err := d.reopen(next); err != nil {
 		if login {
-			err = errors.Join(err, letGo(ctx, next.Access.Session))
+			err = errors.Join(err, letGo(ctx, next.Logins))
 		}
 		return err
 	}
@@ -121,7 +128,7 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 			}
 		}
 	}
-	d.adopt(next, login, tok)
+	d.adopt(next, login, tokens)
 	for _, s := range steps {
 		if s.again {
 			s.start(next)
@@ -149,14 +156,26 @@ type step struct {
 
 // steps lists the parts. What uses another stands below it: it starts after it
 // and ends before.
-func (d *daemon) steps(changed func(...string) bool, login, leases bool) []step {
+func (d *daemon) steps(changed func(...string) bool, login, leases, passing bool) []step {
 	return []step{
-		{"sinks", login || changed("sinks"), []string{"sinks"}, d.startSinks},
+		{"sinks", login || changed("sinks"), d.actorsOf("sinks"), d.startSinks},
 		{"leases", leases, []string{"leases", "events"}, d.startLeases},
 		{"templates", leases || changed("templates"), []string{"templates"}, d.startTemplates},
+		{"proxy", passing, []string{"proxy", "cache", "cached leases", "cache events"}, d.passAnew},
 		{"child", changed("exec"), []string{"child"}, d.startChild},
-		{"token", login, []string{"token"}, d.startToken},
+		{"token", login, d.actorsOf("token"), d.startTokens},
 	}
+}
+
+// actorsOf names what is done of a kind for the identities in force.
+func (d *daemon) actorsOf(what string) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var names []string
+	for n, l := range d.job.Logins {
+		names = append(names, actorOf(what, n, l))
+	}
+	return names
 }
 
 // adoptRest puts in force what needs no part to be started again.
@@ -178,16 +197,16 @@ func (d *daemon) adoptRest(next Job, metrics bool) error {
 // over.
 var errInPart = errors.New("all but this was taken over")
 
-// adopt makes a job the one in force. With another login, the token of the one
-// before is nobody's any more.
-func (d *daemon) adopt(next Job, login bool, tok cred.Token) {
+// adopt makes a job the one in force. With other logins, the tokens of those
+// before are nobody's any more.
+func (d *daemon) adopt(next Job, login bool, tokens map[string]cred.Token) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.job = next
 	if login {
-		d.token = tok
+		d.tokens = tokens
 	} else {
-		next.ReportTo(next.Access.Session)
+		next.Use(next.Logins)
 	}
 }
 
@@ -198,26 +217,29 @@ const (
 	patienceForEnd   = time.Second
 )
 
-// firstToken logs a session in that Keep will go on with.
-func firstToken(ctx context.Context, s *session.Session) (cred.Token, error) {
-	if s == nil {
-		return cred.Token{}, nil
-	}
+// firstTokens logs in the sessions that Keep will go on with: all or none.
+func firstTokens(ctx context.Context, logins []Login) (map[string]cred.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, patienceForLogin)
 	defer cancel()
-	tok, err := s.Login(ctx)
-	if err != nil {
-		return tok, errors.Join(err, s.Close())
+	tokens := map[string]cred.Token{}
+	for n, l := range logins {
+		tok, err := l.Session.Login(ctx)
+		if err != nil {
+			err = errors.Join(err, l.Session.Close())
+			return nil, errors.Join(err, letGo(context.WithoutCancel(ctx), logins[:n]))
+		}
+		tokens[l.Name] = tok
 	}
-	return tok, nil
+	return tokens, nil
 }
 
-// letGo ends a session that was logged in for a reload that failed.
-func letGo(ctx context.Context, s *session.Session) error {
-	if s == nil {
-		return nil
-	}
+// letGo ends sessions that were logged in for a reload that failed.
+func letGo(ctx context.Context, logins []Login) error {
 	ctx, cancel := context.WithTimeout(ctx, patienceForEnd)
 	defer cancel()
-	return errors.Join(s.Revoke(ctx), s.Close())
+	var errs []error
+	for _, l := range logins {
+		errs = append(errs, l.Session.Revoke(ctx), l.Session.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"latchkey/internal/config"
+	"latchkey/internal/guard"
 	"latchkey/internal/health"
 	"latchkey/internal/listen"
 )
@@ -23,6 +24,7 @@ type server struct {
 	socket   net.Listener
 	// reload reads its certificates again.
 	reload func() error
+	front  *front
 	http   *http.Server
 }
 
@@ -47,14 +49,14 @@ func nameOf(l config.Listener) string { return "listener " + l.Type + " " + l.Ad
 func (d *daemon) open(j Job) error {
 	var errs []error
 	for _, l := range j.listeners() {
-		errs = append(errs, d.listen(l))
+		errs = append(errs, d.listen(j, l))
 	}
 	return errors.Join(errs...)
 }
 
-func (d *daemon) listen(l config.Listener) error {
+func (d *daemon) listen(j Job, l config.Listener) error {
 	s := &server{name: nameOf(l), settings: l}
-	opts := listen.Options{Name: s.name, Log: d.log}
+	opts := listen.Options{Name: s.name, Log: d.log, Inherited: d.o.Sockets.Named}
 	var err error
 	if s.socket, s.reload, err = listen.Open(l, opts); err != nil {
 		return err
@@ -62,12 +64,18 @@ func (d *daemon) listen(l config.Listener) error {
 	for _, w := range listen.Warnings(l, opts, s.socket.Addr()) {
 		d.log.Warn(w.String())
 	}
-	o := health.Options{Status: d.status, Metrics: d.o.Metrics, MetricsOnly: l.Role == "metrics_only"}
+	o := health.Options{Status: d.status, Metrics: d.o.Metrics, MetricsOnly: l.Role == health.MetricsOnly}
 	if l.EnableQuit {
 		o.Quit = d.askToQuit
 	}
-	s.http = listen.Server(health.Handler(o), d.log)
+	s.front = &front{own: health.Handler(o)}
+	guarded, err := guard.Handler(s.front, d.guards(j, l, s.name))
+	if err != nil {
+		return errors.Join(err, s.socket.Close())
+	}
+	s.http = listen.LimitsOf(l).Server(guarded, d.log)
 	d.mu.Lock()
+	s.pass(d.job.Proxy)
 	d.servers[s.name] = s
 	d.mu.Unlock()
 	d.g.start(s.name, s.serve)
@@ -75,9 +83,27 @@ func (d *daemon) listen(l config.Listener) error {
 	return nil
 }
 
+// guards are those of a listener; the status socket is ours and has none.
+func (d *daemon) guards(j Job, l config.Listener, name string) guard.Options {
+	if l.Address == j.StatusSocket && l.Type == "unix" {
+		return guard.Options{}
+	}
+	g := j.Guards(l)
+	g.Name = name
+	g.Peer = func(r *http.Request) (guard.Peer, bool) {
+		p, ok := listen.PeerOf(r)
+		return guard.Peer(p), ok
+	}
+	return g
+}
+
 // serve answers until ctx ends, and lets what it is answering then come to an
-// end.
+// end. A web socket has none of its own: the server does not know it any more, and
+// the end of its request's context tells it.
 func (s *server) serve(ctx context.Context) error {
+	requests, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(errStop)
+	s.http.BaseContext = func(net.Listener) context.Context { return requests }
 	done := make(chan error, 1)
 	go func() { done <- s.http.Serve(s.socket) }()
 	select {
@@ -85,9 +111,9 @@ func (s *server) serve(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", s.name, err)
 	case <-ctx.Done():
 	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting/2)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting/2)
 	defer cancel()
-	if s.http.Shutdown(end) != nil {
+	if s.http.Shutdown(late) != nil {
 		_ = s.http.Close()
 	}
 	<-done
@@ -96,17 +122,10 @@ func (s *server) serve(ctx context.Context) error {
 
 // reopen closes and opens what the next job has otherwise, and has the rest read
 // its certificates again. What cannot be opened leaves everything as it was.
-func (d *daemon) reopen(next Job, changed bool) error {
+func (d *daemon) reopen(next Job) error {
 	d.mu.Lock()
-	now := maps.Clone(d.servers)
+	now, before := maps.Clone(d.servers), d.job
 	d.mu.Unlock()
-	var errs []error
-	if !changed {
-		for _, s := range now {
-			errs = append(errs, s.reload())
-		}
-		return errors.Join(errs...)
-	}
 	// What was changed is changed back when the rest cannot be.
 	var undo []func() error
 	failed := func(err error) error {
@@ -126,15 +145,15 @@ func (d *daemon) reopen(next Job, changed bool) error {
 		if now[name] != nil {
 			continue
 		}
-		err := d.listen(l)
+		err := d.listen(next, l)
 		if errors.Is(err, syscall.EADDRINUSE) && len(unwanted) > 0 {
 			// One that is to go may stand in the way: a port of another address.
 			for _, s := range unwanted {
 				d.shut(s.name)
-				undo = append(undo, func() error { return d.listen(s.settings) })
+				undo = append(undo, func() error { return d.listen(before, s.settings) })
 			}
 			clear(unwanted)
-			err = d.listen(l)
+			err = d.listen(next, l)
 		}
 		if err != nil {
 			return failed(err)
@@ -146,10 +165,10 @@ func (d *daemon) reopen(next Job, changed bool) error {
 		if s == nil {
 			continue
 		}
-		if err := d.relisten(s, l); err != nil {
+		if err := d.relisten(s, before, next, l); err != nil {
 			return failed(err)
 		}
-		undo = append(undo, func() error { return d.relisten(d.named(s.name), s.settings) })
+		undo = append(undo, func() error { return d.relisten(d.named(s.name), next, before, s.settings) })
 	}
 	for name := range unwanted {
 		d.shut(name)
@@ -166,14 +185,15 @@ func (d *daemon) named(name string) *server {
 
 // relisten opens an address again with other settings, and with the old ones
 // when those do not work.
-func (d *daemon) relisten(s *server, l config.Listener) error {
-	if same(s.settings, l) {
+func (d *daemon) relisten(s *server, before, next Job, l config.Listener) error {
+	// What a path on a list means depends on the namespace.
+	if same(s.settings, l) && before.Guards(l).Namespace == next.Guards(l).Namespace {
 		return s.reload()
 	}
 	d.shut(s.name)
-	err := d.listen(l)
+	err := d.listen(next, l)
 	if err != nil {
-		err = errors.Join(err, d.listen(s.settings))
+		err = errors.Join(err, d.listen(before, s.settings))
 	}
 	return err
 }

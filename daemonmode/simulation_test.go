@@ -135,10 +135,21 @@ func (s *simulation) job(text string, log *slog.Logger, m *telemetry.Telemetry) 
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = l.Client.Close() })
+	var logins []daemonmode.Login
+	for _, i := range l.Logins() {
+		logins = append(logins, daemonmode.Login(i))
+	}
 	return daemonmode.Job{
-		Sections: l.Sections, Access: daemonmode.Access{Session: l.Session, Identity: l.Identity, Events: l.Events},
-		Sinks: l.Sinks, SinkKeep: l.SinkKeep, Leases: l.Leases, Templates: l.Templates, Watch: l.Watch,
-		Child: l.Child, Environ: l.Environ, Listeners: f.Listeners, StatusSocket: f.StatusSocket, ReportTo: l.ReportTo,
+		Sections: l.Sections, Access: daemonmode.Access{Identity: l.Identity, Events: l.Events}, Logins: logins,
+		SinkKeep: l.SinkKeep, Leases: l.Leases, Templates: l.Templates, Watch: l.Watch, Proxy: daemonmode.Proxy(l.Proxy), Guards: l.Guards,
+		Child: l.Child, Environ: l.Environ, Listeners: f.Listeners, StatusSocket: f.StatusSocket,
+		Use: func(logins []daemonmode.Login) {
+			var use []wiring.Identity
+			for _, i := range logins {
+				use = append(use, wiring.Identity(i))
+			}
+			l.Use(use)
+		},
 	}
 }
 

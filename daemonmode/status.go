@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"latchkey/internal/cache"
 	"latchkey/internal/cred"
 	"latchkey/internal/health"
 	"latchkey/internal/lease"
@@ -35,15 +36,26 @@ func (d *daemon) status() health.Status {
 func (d *daemon) account(leases *lease.Manager) health.Status {
 	d.mu.Lock()
 	j, complete, reloaded := d.job, d.complete, d.reloaded
-	sinks, watch := d.sinks, d.watch
+	keepers, watch := d.keepers, d.watch
 	d.mu.Unlock()
 	now := cred.Wall(time.Now())
 	s := health.Status{Version: d.o.Version, StartedAt: cred.Wall(d.started), Now: now}
-	s.Token = tokenStatus(j.Access.Session, now)
-	if sinks != nil {
-		for _, k := range sinks.Status() {
-			s.Sinks = append(s.Sinks, sinkStatus(k))
+	s.Token = health.Token{State: "none"}
+	for n, l := range j.Logins {
+		t := tokenStatus(l.Session, now)
+		if n == 0 {
+			s.Token = t
+		} else {
+			s.Identities = append(s.Identities, health.Identity{Name: l.Name, Token: t})
 		}
+	}
+	for _, k := range keepers {
+		for _, one := range k.Status() {
+			s.Sinks = append(s.Sinks, sinkStatus(one))
+		}
+	}
+	if c := j.Proxy.Cache; c != nil {
+		s.Cache = cacheStatus(c.Stats())
 	}
 	if watch != nil {
 		for _, t := range watch.Status() {
@@ -76,9 +88,6 @@ func (d *daemon) account(leases *lease.Manager) health.Status {
 }
 
 func tokenStatus(s *session.Session, now time.Time) health.Token {
-	if s == nil {
-		return health.Token{State: "none"}
-	}
 	st := s.State()
 	t := health.Token{
 		State: "valid", ExpiresAt: st.Token.Lease.Expires(), Since: st.Since, RenewedAt: st.Renewed,
@@ -123,6 +132,12 @@ func leaseStatus(e lease.Entry) health.Lease {
 	}
 }
 
+func cacheStatus(c cache.Stats) *health.Cache {
+	return &health.Cache{
+		Entries: c.Entries, Bytes: c.Bytes, Hits: c.Hits, Misses: c.Misses, Stale: c.Stale, Evicted: c.Evictions,
+	}
+}
+
 func failure(err error, at time.Time) health.Failure {
 	if err == nil {
 		return health.Failure{}
@@ -135,8 +150,13 @@ func failure(err error, at time.Time) health.Failure {
 func reasons(j Job, s health.Status, complete bool) []string {
 	var why []string
 	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
-	if text := poor[s.Token.State]; j.Access.Session != nil && text != "" {
+	if text := poor[s.Token.State]; len(j.Logins) > 0 && text != "" {
 		say("the token is %s", text)
+	}
+	for _, i := range s.Identities {
+		if text := poor[i.Token.State]; text != "" {
+			say("the token of %s is %s", i.Name, text)
+		}
 	}
 	for _, k := range s.Sinks {
 		switch {

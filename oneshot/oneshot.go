@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/lease"
 	"latchkey/internal/reader"
 	"latchkey/internal/retry"
 	"latchkey/internal/session"
@@ -33,9 +34,11 @@ type Job struct {
 	// Templates is nil when there are none.
 	Templates *template.Set
 	Reads     reader.Options
-	Revoke    Revoke
-	Observer  retry.Observer
-	Log       *slog.Logger
+	// Store keeps the leases of the templates for who comes after; nil for nobody.
+	Store    lease.Store
+	Revoke   Revoke
+	Observer retry.Observer
+	Log      *slog.Logger
 }
 
 // Revoke says what becomes of the token at the end.
@@ -98,9 +101,20 @@ func Run(ctx context.Context, j Job) (Report, error) {
 		rep.Templates, templates = j.Templates.Render(ctx, reads)
 	}
 	both.Wait()
+	j.bequeath(reads)
 	rep.wrote(len(j.Sinks), time.Now())
 
 	return rep, errors.Join(sinks, templates, j.goodbye(ctx, tok, reads.Leases()))
+}
+
+// bequeath leaves the leases to the process that goes on with them.
+func (j Job) bequeath(reads *reader.Reader) {
+	if j.Store == nil {
+		return
+	}
+	for _, l := range reads.Leased() {
+		lease.Save(j.Store, l.Request, l.Secret)
+	}
 }
 
 // deliver offers the token to every sink.

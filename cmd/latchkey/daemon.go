@@ -15,6 +15,7 @@ import (
 	"latchkey/internal/child"
 	"latchkey/internal/config"
 	"latchkey/internal/logging"
+	"latchkey/internal/persist"
 	"latchkey/internal/systemd"
 	"latchkey/internal/telemetry"
 	"latchkey/internal/wiring"
@@ -34,6 +35,8 @@ type staying struct {
 	s       *setup
 	signals *signals
 	metrics *telemetry.Telemetry
+	// persist is nil when nothing is kept for the next start. It is opened once.
+	persist *persist.File
 	// up is told when the configuration has been found sound.
 	up func(*signals)
 	// childEnd is what the supervised process has for its own end, added to
@@ -137,6 +140,12 @@ func (d *staying) serve(ctx context.Context) error {
 		return err
 	}
 	defer d.removePIDFile()
+	defer func() { s.close(d.persist) }()
+	sockets, err := s.sockets()
+	if err != nil {
+		return err
+	}
+	defer sockets.Close()
 	d.attend(s.file)
 	if d.up != nil {
 		d.up(d.signals)
@@ -145,11 +154,26 @@ func (d *staying) serve(ctx context.Context) error {
 		// After the listeners: a second daemon that finds them taken must leave
 		// the first one's file alone.
 		Opened:  d.writePIDFile,
+		Persist: d.persist, Sockets: sockets,
 		Rebuild: d.rebuild, Signals: d.signals.c,
 		Profile: func(ctx context.Context) error { return profile(ctx, s.log) },
 		Revoke:  d.g.has("revoke-on-exit"), Metrics: d.metrics, Notify: systemd.New(logging.Named(s.log, "systemd")),
 		Version: version, Log: s.log, Dump: s.w.stderr,
 	})
+}
+
+// sockets are those that systemd handed over. The variables are about this process
+// alone; its children do not get them (systemd.Private).
+func (s *setup) sockets() (*systemd.Sockets, error) {
+	var v [3]string
+	for i, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+		v[i], _ = s.w.lookup(name)
+	}
+	inherited, err := systemd.Inherit(os.Getpid(), v[0], v[1], v[2])
+	if err != nil {
+		return nil, &config.Problem{Key: "LISTEN_FDS", Text: err.Error(), Hint: "systemd sets it; a shell should not"}
+	}
+	return inherited, nil
 }
 
 // attend has this room do what a configuration says.
@@ -177,6 +201,12 @@ func (d *staying) job(s *setup) (daemonmode.Job, error) {
 	o.Meter = d.metrics
 	// What systemd says to this process is not said to its children.
 	o.Environ = slices.DeleteFunc(slices.Clone(o.Environ), systemd.Private)
+	if s == d.s {
+		if d.persist, err = s.persist(o); err != nil {
+			return daemonmode.Job{}, err
+		}
+	}
+	o.Persist = d.persist
 	l, err := wiring.BuildLasting(s.file, o)
 	s.warn(s.loaded.LateWarnings())
 	if err == nil {
@@ -185,12 +215,23 @@ func (d *staying) job(s *setup) (daemonmode.Job, error) {
 	if err != nil {
 		return daemonmode.Job{}, err
 	}
+	var logins []daemonmode.Login
+	for _, i := range l.Logins() {
+		logins = append(logins, daemonmode.Login(i))
+	}
 	return daemonmode.Job{
 		Sections: l.Sections,
-		Access:   daemonmode.Access{Session: l.Session, Identity: l.Identity, Events: l.Events},
-		Sinks:    l.Sinks, SinkKeep: l.SinkKeep, Leases: l.Leases, Templates: l.Templates, Watch: l.Watch,
+		Access:   daemonmode.Access{Identity: l.Identity, Events: l.Events},
+		Logins:   logins, SinkKeep: l.SinkKeep, Leases: l.Leases, Templates: l.Templates, Watch: l.Watch,
+		Proxy: daemonmode.Proxy(l.Proxy), Guards: l.Guards,
 		Child: l.Child, Environ: l.Environ, Listeners: s.file.Listeners, StatusSocket: s.file.StatusSocket,
-		Metrics: metricsOf(s), ReportTo: l.ReportTo,
+		Metrics: metricsOf(s), Use: func(logins []daemonmode.Login) {
+			var use []wiring.Identity
+			for _, i := range logins {
+				use = append(use, wiring.Identity(i))
+			}
+			l.Use(use)
+		},
 	}, nil
 }
 

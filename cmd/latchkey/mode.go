@@ -61,11 +61,12 @@ func (s *setup) once(ctx context.Context, g given) error {
 	if err != nil {
 		return err
 	}
-	parts, err := s.build(config.ModeOnce)
+	parts, kept, err := s.build(config.ModeOnce)
 	if err != nil {
 		return err
 	}
 	defer parts.Session.Close()
+	defer s.close(kept)
 	if err := apart(g, parts.Sinks); err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (s *setup) once(ctx context.Context, g given) error {
 	defer remove()
 	report, err := oneshot.Run(ctx, oneshot.Job{
 		Session: parts.Session, Client: parts.Client, Sinks: parts.Sinks, SinkRetry: parts.SinkRetry,
-		Templates: parts.Templates, Reads: parts.Reads, Revoke: revoke, Observer: s.observe, Log: s.log,
+		Templates: parts.Templates, Reads: parts.Reads, Store: parts.Store, Revoke: revoke, Observer: s.observe, Log: s.log,
 	})
 	s.console.clear()
 	if err == nil {
@@ -105,6 +106,9 @@ func revocation(g given, f *config.File) (oneshot.Revoke, error) {
 	case "force":
 		return oneshot.RevokeForce, nil
 	case "true":
+		if f.Cache != nil && f.Cache.Persist != nil {
+			return 0, usageError{"-revoke-on-exit would end the token that cache.persist keeps for the next start; leave one of them out, or say -revoke-on-exit=force"}
+		}
 		if f.AutoAuth != nil && len(f.AutoAuth.Sinks) > 0 {
 			return 0, usageError{"-revoke-on-exit would end the token that the sinks were just given; leave it out, leave the sinks out, or say -revoke-on-exit=force"}
 		}

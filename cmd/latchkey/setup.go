@@ -11,6 +11,7 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/logging"
 	"latchkey/internal/methods"
+	"latchkey/internal/persist"
 	"latchkey/internal/retry"
 	"latchkey/internal/wiring"
 )
@@ -152,14 +153,23 @@ func (s *setup) check(m config.Mode) error {
 	return err
 }
 
-// build checks the configuration for a mode and makes the parts.
-func (s *setup) build(m config.Mode) (*wiring.Parts, error) {
+// build checks the configuration for a mode and makes the parts, and with them
+// the file that they keep things in, nil for none, to be closed by close.
+func (s *setup) build(m config.Mode) (*wiring.Parts, *persist.File, error) {
 	if err := s.check(m); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	parts, err := wiring.Build(s.file, s.parts(false))
+	o := s.parts(false)
+	var err error
+	if o.Persist, err = s.persist(o); err != nil {
+		return nil, nil, err
+	}
+	parts, err := wiring.Build(s.file, o)
 	s.warn(s.loaded.LateWarnings())
-	return parts, err
+	if err != nil {
+		s.close(o.Persist)
+	}
+	return parts, o.Persist, err
 }
 
 // parts is what the parts are given; preserve is for a login that only checks.

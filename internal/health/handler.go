@@ -22,6 +22,9 @@ type Options struct {
 	MetricsOnly bool
 }
 
+// MetricsOnly is the value of a listener's role that serves metrics alone.
+const MetricsOnly = "metrics_only"
+
 // The paths that Handler serves.
 const (
 	pathHealth  = "/agent/v1/health"

@@ -26,12 +26,16 @@ type Status struct {
 	Now time.Time `json:"now,omitzero"`
 	// Ready is that the first success is done and nothing is overdue. Reasons
 	// says what is missing, one line each, most important first.
-	Ready     bool       `json:"ready"`
-	Reasons   []string   `json:"reasons,omitempty"`
-	Token     Token      `json:"token"`
-	Sinks     []Sink     `json:"sinks,omitempty"`
-	Templates []Template `json:"templates,omitempty"`
-	Leases    Leases     `json:"leases"`
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons,omitempty"`
+	Token   Token    `json:"token"`
+	// Identities are the logins beside the default one, whose token is Token.
+	Identities []Identity `json:"identities,omitempty"`
+	Sinks      []Sink     `json:"sinks,omitempty"`
+	Templates  []Template `json:"templates,omitempty"`
+	Leases     Leases     `json:"leases"`
+	// Cache is nil when nothing is cached.
+	Cache *Cache `json:"cache,omitempty"`
 	// Child is nil when no process is supervised, Reload when none was asked for.
 	Child  *Child  `json:"child,omitempty"`
 	Reload *Reload `json:"reload,omitempty"`
@@ -71,6 +75,24 @@ type Token struct {
 	Renewals  int       `json:"renewals"`
 	Next
 	Failure
+}
+
+// Identity is a login with a name, and how its token is.
+type Identity struct {
+	Name  string `json:"name"`
+	Token Token  `json:"token"`
+}
+
+// Cache is what the proxy holds, and how often that was of use since the start.
+// Stale counts the answers that were older than they should be, because the
+// server was away; Evicted those that were dropped for want of room.
+type Cache struct {
+	Entries int    `json:"entries"`
+	Bytes   int64  `json:"bytes"`
+	Hits    uint64 `json:"hits"`
+	Misses  uint64 `json:"misses"`
+	Stale   uint64 `json:"stale"`
+	Evicted uint64 `json:"evicted"`
 }
 
 // Sink is one place that the token goes to.

@@ -24,10 +24,14 @@ func Table(w io.Writer, s Status) error {
 	}
 	t := &table{now: s.Now}
 	t.head(s)
-	t.token(s.Token)
+	t.token("TOKEN", s.Token)
+	for _, i := range s.Identities {
+		t.token("TOKEN of "+clean(i.Name), i.Token)
+	}
 	t.sinks(s.Sinks)
 	t.templates(s.Templates)
 	t.leases(s.Leases)
+	t.cache(s.Cache)
 	t.child(s.Child)
 	t.reload(s.Reload)
 	_, err := io.WriteString(w, t.String())
@@ -60,7 +64,7 @@ func (t *table) head(s Status) {
 	}
 }
 
-func (t *table) token(k Token) {
+func (t *table) token(title string, k Token) {
 	t.linef("")
 	state := clean(k.State)
 	switch {
@@ -71,7 +75,7 @@ func (t *table) token(k Token) {
 	case k.State == "expired" && !k.ExpiresAt.IsZero():
 		state += " " + t.when(k.ExpiresAt)
 	}
-	t.linef("TOKEN      %s", state)
+	t.linef("%-10s %s", title, state)
 	t.fact("got", t.when(k.Since), !k.Since.IsZero())
 	t.fact("renewed", t.when(k.RenewedAt), !k.RenewedAt.IsZero())
 	t.fact("next", t.next(k.Next), k.Action != "")
@@ -108,6 +112,15 @@ func (t *table) templates(all []Template) {
 		rows[i] = row{[]string{t.when(p.RenderedAt), t.when(p.ChangedAt), t.next(p.Next), name}, p.Failure}
 	}
 	t.section("TEMPLATES", []string{"RENDERED", "CHANGED", "NEXT", "OUTPUT"}, rows)
+}
+
+func (t *table) cache(c *Cache) {
+	if c == nil {
+		return
+	}
+	t.linef("")
+	t.linef("CACHE      %s, %s", count(c.Entries, "answer"), count(int(c.Bytes), "byte"))
+	t.linef("  %-8s %d hit, %d missed, %d stale, %d dropped for want of room", "so far", c.Hits, c.Misses, c.Stale, c.Evicted)
 }
 
 func (t *table) leases(l Leases) {

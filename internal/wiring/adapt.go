@@ -30,23 +30,30 @@ func (n notifier) Run(ctx context.Context, c sink.Command) error {
 
 func (notifier) Signal(pid int, name string) error { return child.SignalProcess(pid, name) }
 
-// kept is where a token is kept for the next start, nil for nowhere.
-func kept(f *config.File, o Options) session.Handover {
-	h := f.AutoAuth.Handover
-	if h == nil {
-		return nil
+// kept is where a token is kept for the next start, nil for nowhere. What the
+// configuration says of that itself comes before the file of the cache.
+func kept(a *config.AutoAuth, f *config.File, o Options) session.Handover {
+	switch h := a.Handover; {
+	case h != nil && o.stays:
+		return handover.New(handover.Options{Path: h.Path, Key: keyMaterial(h.KeyFile, h.KeyEnv, o), Bind: f.Login()})
+	case o.Persist != nil && a.Method.WrapTTL == 0:
+		return o.Persist.Handover(identityName(a) + " " + f.Login())
 	}
-	key := func() ([]byte, error) {
-		if h.KeyEnv == "" {
-			return os.ReadFile(h.KeyFile)
+	return nil
+}
+
+// keyMaterial reads a key from a variable or a file, whenever it is asked for.
+func keyMaterial(file, variable string, o Options) func() ([]byte, error) {
+	return func() ([]byte, error) {
+		if variable == "" {
+			return os.ReadFile(file)
 		}
-		value, _ := lookup(o.Environ)(h.KeyEnv)
+		value, _ := lookup(o.Environ)(variable)
 		if value == "" {
-			return nil, fmt.Errorf("the variable %s is empty or not set", h.KeyEnv)
+			return nil, fmt.Errorf("the variable %s is empty or not set", variable)
 		}
 		return []byte(value), nil
 	}
-	return handover.New(handover.Options{Path: h.Path, Key: key, Bind: f.Login()})
 }
 
 // lookup finds variables in a list of NAME=value.

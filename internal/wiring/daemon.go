@@ -12,6 +12,7 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
 	"latchkey/internal/environ"
+	"latchkey/internal/guard"
 	"latchkey/internal/lease"
 	"latchkey/internal/logging"
 	"latchkey/internal/reader"
@@ -34,6 +35,9 @@ type Lasting struct {
 	Identity func() lease.Identity
 	// Events are nil unless the configuration asks for them and has a login.
 	Events *lease.Events
+	Proxy  Proxied
+	// Guards are those that a listener asks for.
+	Guards func(config.Listener) guard.Options
 	// Child is nil when there is no process to supervise.
 	Child *child.Supervisor
 	// Environ is the environment of the child, with these variables.
@@ -44,9 +48,7 @@ type Lasting struct {
 func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	// However long an outage is, somebody may end it.
 	o.attempts = -1
-	if f.AutoAuth != nil {
-		o.handover = kept(f, o)
-	}
+	o.stays = true
 	p, err := Build(f, o)
 	if err != nil {
 		return nil, err
@@ -64,6 +66,11 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 			Retry: readSchedule(f, o.Origins), ExitOnRetryFailure: f.TemplateConfig.ExitOnRetryFailure, Meter: o.Meter,
 		},
 	}
+	l.Leases.Store = p.Store
+	if l.Proxy, err = p.proxied(f, o); err != nil {
+		return nil, err
+	}
+	l.Guards = func(lis config.Listener) guard.Options { return guards(lis, f, o) }
 	for _, s := range config.Sections() {
 		l.Sections[s] = f.Digest(s)
 	}
@@ -118,7 +125,7 @@ func (l *Lasting) supervise(f *config.File, o Options) error {
 // for latchkey itself.
 func secretNames(f *config.File) []string {
 	var names []string
-	if a := f.AutoAuth; a != nil {
+	for _, a := range allAuth(f) {
 		if a.Handover != nil && a.Handover.KeyEnv != "" {
 			names = append(names, a.Handover.KeyEnv)
 		}
@@ -126,6 +133,14 @@ func secretNames(f *config.File) []string {
 			if s.AADEnvVar != "" {
 				names = append(names, s.AADEnvVar)
 			}
+		}
+	}
+	if f.Cache != nil && f.Cache.Persist != nil && f.Cache.Persist.KeyEnv != "" {
+		names = append(names, f.Cache.Persist.KeyEnv)
+	}
+	for _, l := range f.Listeners {
+		if l.CallerTokenEnv != "" {
+			names = append(names, l.CallerTokenEnv)
 		}
 	}
 	return names
@@ -191,5 +206,5 @@ func (i identity) Renew(ctx context.Context, id string, increment time.Duration)
 type subscriber struct{ p *Parts }
 
 func (s subscriber) Subscribe(ctx context.Context, kind string, each func(vault.Event)) error {
-	return s.p.Session.Client(s.p.Client).Subscribe(ctx, kind, each)
+	return s.p.logins()[0].Session.Client(s.p.Client).Subscribe(ctx, kind, each)
 }

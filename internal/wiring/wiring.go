@@ -24,8 +24,10 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
 	"latchkey/internal/environ"
+	"latchkey/internal/lease"
 	"latchkey/internal/logging"
 	"latchkey/internal/meter"
+	"latchkey/internal/persist"
 	"latchkey/internal/reader"
 	"latchkey/internal/retry"
 	"latchkey/internal/session"
@@ -58,6 +60,8 @@ type Options struct {
 	Log   *slog.Logger
 	// Version goes into the User-Agent.
 	Version string
+	// Persist keeps tokens and leases over a restart; nil for nowhere.
+	Persist *persist.File
 	// Dial is vault.Config.Dial.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -66,8 +70,9 @@ type Options struct {
 	// attempts caps the logins that fail in a row, 0 for a number that only a run
 	// without a deadline reaches, negative for none. BuildLasting sets it.
 	attempts int
-	// handover keeps the token of a run that stays for the next one.
-	handover session.Handover
+	// stays says that a token is kept for the next run, where the configuration
+	// has a place for it. BuildLasting sets it.
+	stays bool
 }
 
 // Parts is a configuration made ready.
@@ -78,16 +83,50 @@ type Parts struct {
 	Session   *session.Session
 	Sinks     []sink.Sink
 	SinkRetry retry.Schedule
+	// Identities are the further logins, in the order of the file.
+	Identities []Identity
+	// name is that of the default one.
+	name string
 	// Templates is nil when there are none.
 	Templates *template.Set
 	Reads     reader.Options
+	// Store keeps the leases of the templates for the next process; nil for not at
+	// all.
+	Store lease.Store
 
-	hears atomic.Pointer[session.Session]
+	inForce atomic.Pointer[[]Identity]
 }
 
-// ReportTo has another session hear of the requests that these parts make with a
-// token: one that goes on while parts of an older configuration are replaced.
-func (p *Parts) ReportTo(s *session.Session) { p.hears.Store(s) }
+// Identity is one login: its session, and the sinks that its token goes to.
+type Identity struct {
+	Name    string
+	Session *session.Session
+	Sinks   []sink.Sink
+}
+
+// Logins are all identities, the default one first.
+func (p *Parts) Logins() []Identity {
+	if p.Session == nil {
+		return nil
+	}
+	return append([]Identity{{p.name, p.Session, p.Sinks}}, p.Identities...)
+}
+
+// Use has these parts work with other logins than their own: those that go on
+// while parts of an older configuration are replaced. The default one comes first.
+func (p *Parts) Use(logins []Identity) { p.inForce.Store(&logins) }
+
+// logins are those in force.
+func (p *Parts) logins() []Identity { return *p.inForce.Load() }
+
+// seen tells the sessions of a request; each knows its own token.
+func (p *Parts) seen(token cred.Redacted, err error) {
+	if all := p.inForce.Load(); all != nil {
+		for _, i := range *all {
+			i.Session.Seen(token, err)
+		}
+	}
+}
 
 // ErrServerSettings is the kind of an error about the vault stanza, its flags
 // and its variables: an address that is none, a certificate that is not there.
@@ -98,11 +137,7 @@ var ErrServerSettings = errors.New("vault settings")
 func Build(f *config.File, o Options) (*Parts, error) {
 	var errs []error
 	p := &Parts{}
-	o.seen = func(token cred.Redacted, err error) {
-		if s := p.hears.Load(); s != nil {
-			s.Seen(token, err)
-		}
-	}
+	o.seen = p.seen
 	client, err := vault.New(serverConfig(f, o, "templating"))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", ErrServerSettings, err))
@@ -115,14 +150,15 @@ func Build(f *config.File, o Options) (*Parts, error) {
 	p.Reads = reader.Options{
 		Retry: readSchedule(f, o.Origins), Parallel: parallel, Observer: o.Observer, Log: logging.Named(o.Log, "reader"),
 	}
-	if f.AutoAuth != nil {
-		errs = append(errs, p.auth(f, o, client))
+	if o.Persist != nil {
+		p.Store = o.Persist.Bucket("leases")
 	}
+	errs = append(errs, p.auth(f, o, client))
 	errs = append(errs, p.templates(f, o))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	p.ReportTo(p.Session)
+	p.Use(p.Logins())
 	return p, nil
 }
 
@@ -138,17 +174,41 @@ var sinkSchedule = retry.Schedule{Attempts: maxAttempts, Base: time.Second, Max:
 // was given none.
 const maxAttempts = 100
 
-// auth builds the session and the sinks.
+// auth builds the logins: the default one, and the further ones by name.
 func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
-	m := f.AutoAuth.Method
 	client, err := authClient(f, o, shared)
 	if err != nil {
 		return err
 	}
-	client = client.Agent(agent(o.Version, "auto-auth")).In(authNamespace(f, o))
+	var errs []error
+	for _, a := range allAuth(f) {
+		i, err := login(a, f, o, client)
+		errs = append(errs, err)
+		if a == f.AutoAuth {
+			p.name, p.Session, p.Sinks = i.Name, i.Session, i.Sinks
+		} else {
+			p.Identities = append(p.Identities, i)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// allAuth are the auto_auth blocks, the default one first.
+func allAuth(f *config.File) []*config.AutoAuth {
+	if f.AutoAuth == nil {
+		return nil
+	}
+	return append([]*config.AutoAuth{f.AutoAuth}, f.Identities...)
+}
+
+// login builds the session and the sinks of one identity.
+func login(a *config.AutoAuth, f *config.File, o Options, client *vault.Client) (Identity, error) {
+	i := Identity{Name: identityName(a)}
+	m := a.Method
+	client = client.Agent(agent(o.Version, "auto-auth")).In(authNamespace(m, f, o))
 	build, err := o.Method(m.Type)
 	if err != nil {
-		return at(err, m.Pos)
+		return i, at(err, m.Pos)
 	}
 	wrap := m.WrapTTL
 	if o.Preserve {
@@ -161,12 +221,12 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 	})
 	errs := []error{at(err, m.Pos)}
 	if err == nil {
-		p.Session = session.New(method, client.Wrapping(wrap), session.Options{
+		i.Session = session.New(method, client.Wrapping(wrap), session.Options{
 			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m, o.attempts), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
-			Meter: o.Meter, Reauth: f.AutoAuth.EnableReauthOnNewCredentials, Handover: o.handover,
+			Meter: o.Meter, Reauth: a.EnableReauthOnNewCredentials, Handover: kept(a, f, o),
 		})
 	}
-	for _, s := range f.AutoAuth.Sinks {
+	for _, s := range a.Sinks {
 		built, err := sink.New(s, sink.Options{
 			Client: client, LookupEnv: lookup(o.Environ), Stdout: o.Stdout,
 			Environ: environ.WithoutCredentials(o.Environ), Runner: notifier{child.Runner{Output: o.Output}}, Signaller: notifier{},
@@ -175,9 +235,9 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 			errs = append(errs, at(err, s.Pos))
 			continue
 		}
-		p.Sinks = append(p.Sinks, built)
+		i.Sinks = append(i.Sinks, built)
 	}
-	return errors.Join(errs...)
+	return i, errors.Join(errs...)
 }
 
 // authClient is the shared client, so that the login's connection serves the
@@ -191,8 +251,8 @@ func authClient(f *config.File, o Options, shared *vault.Client) (*vault.Client,
 
 // authNamespace: a flag or variable wins, then the method's own, then that of
 // the vault stanza.
-func authNamespace(f *config.File, o Options) string {
-	if ns := f.AutoAuth.Method.Namespace; ns != "" && !forced(o.Origins.Of("vault.namespace")) {
+func authNamespace(m config.Method, f *config.File, o Options) string {
+	if ns := m.Namespace; ns != "" && !forced(o.Origins.Of("vault.namespace")) {
 		return ns
 	}
 	return f.Vault.Namespace

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"latchkey/internal/config"
+	"latchkey/internal/persist"
+	"latchkey/internal/wiring"
+)
+
+// persist opens the file that tokens and leases outlive this process in, nil
+// when there is none. That it cannot be used is no reason to do without secrets,
+// unless the configuration says so.
+func (s *setup) persist(o wiring.Options) (*persist.File, error) {
+	po, ok := wiring.Persist(s.file, o)
+	if !ok {
+		return nil, nil
+	}
+	f, err := persist.Open(po)
+	if err == nil {
+		return f, nil
+	}
+	p := s.file.Cache.Persist
+	if p.ExitOnErr {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+		return nil, &config.Problem{
+			Pos: p.Pos, Key: "cache.persist", Text: fmt.Sprintf("cannot go on with what is kept: %v", err),
+			Hint: "mend it, or leave exit_on_err out to start without",
+		}
+	}
+	if f == nil {
+		s.log.Warn("nothing is kept for the next start", "path", po.Path, "error", err)
+	}
+	return f, nil
+}
+
+// close writes what is still to be written.
+func (s *setup) close(f *persist.File) {
+	if f == nil {
+		return
+	}
+	if err := f.Close(); err != nil {
+		s.log.Error("not everything was kept for the next start", "error", err)
+	}
+}

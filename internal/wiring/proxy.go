@@ -1,0 +1,178 @@
+package wiring
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"latchkey/internal/cache"
+	"latchkey/internal/config"
+	"latchkey/internal/cred"
+	"latchkey/internal/guard"
+	"latchkey/internal/lease"
+	"latchkey/internal/logging"
+	"latchkey/internal/meter"
+	"latchkey/internal/proxy"
+	"latchkey/internal/retry"
+	"latchkey/internal/vault"
+)
+
+// Proxied is what a configuration says to who serves the API on a listener.
+type Proxied struct {
+	// Handler serves /v1/ and lends the token of the identity with this name,
+	// where the configuration lends one; "" is the default one. It is nil when
+	// nothing is to be passed on. Call it after Parts.Use.
+	Handler func(identity string) http.Handler
+	// Cache and Leases are nil when nothing is cached.
+	Cache  *cache.Cache
+	Leases *lease.Renewer
+	// Events tell the cache of changed secrets; nil for not at all.
+	Events *lease.Events
+	// Tally is what they report to; it passes on while its Run runs.
+	Tally *meter.Tally
+}
+
+func identityName(a *config.AutoAuth) string {
+	if a.Name == "" {
+		return config.DefaultIdentity
+	}
+	return a.Name
+}
+
+// proxied makes the proxy, and the cache if there is to be one.
+func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
+	if f.APIProxy == nil && f.Cache == nil {
+		return Proxied{}, nil
+	}
+	c := serverConfig(f, o, "proxying")
+	c.MaxConnsPerHost, c.MaxIdle = 0, idleUpstream
+	client, err := vault.New(c)
+	if err != nil {
+		return Proxied{}, err
+	}
+	x := Proxied{Tally: meter.NewTally(o.Meter, "proxy.success", "proxy.client_error", "proxy.error", "cache.hit", "cache.miss")}
+	o.Meter = x.Tally
+	lend, consistency := lending(f)
+	po := proxy.Options{
+		Client: client, Lend: lend, Ours: p.ours, Seen: p.seen, Retry: proxySchedule(f), Consistency: consistency,
+		Version: o.Version, Log: logging.Named(o.Log, "proxy"), Meter: o.Meter,
+	}
+	if f.Cache != nil {
+		x.cache(p, f, o, client)
+		po.Cache = x.Cache
+	}
+	x.Handler = func(identity string) http.Handler {
+		o := po
+		o.Lend = proxy.LendNo
+		for _, i := range p.logins() {
+			if identity == "" || identity == i.Name {
+				o.Name, o.Identity, o.Lend = i.Name, i.Session, lend
+				break
+			}
+		}
+		return proxy.Handler(o)
+	}
+	return x, nil
+}
+
+// idleUpstream is how many connections to the server may wait for the next
+// request. Fewer would be opened and closed all the time under load.
+const idleUpstream = 256
+
+// lending reads what api_proxy says, and cache, its older home.
+func lending(f *config.File) (proxy.Lend, proxy.Consistency) {
+	var lend config.AutoAuthToken
+	enforce, when := "", ""
+	if c := f.Cache; c != nil {
+		lend, enforce, when = c.UseAutoAuthToken, c.EnforceConsistency, c.WhenInconsistent
+	}
+	if a := f.APIProxy; a != nil {
+		lend, enforce, when = a.UseAutoAuthToken, a.EnforceConsistency, a.WhenInconsistent
+	}
+	return proxy.Lend(lend), proxy.Consistency{Enforce: enforce == "always", When: when}
+}
+
+// proxySchedule is that of vault agent's proxy: the wait grows by a second or so
+// with each attempt.
+func proxySchedule(f *config.File) retry.Schedule {
+	return retry.Schedule{Attempts: 1 + f.Vault.NumRetries, Base: time.Second, Max: 30 * time.Second, Jitter: 0.25}
+}
+
+// ours reports whether a token is one of ours.
+func (p *Parts) ours(token cred.Redacted) bool {
+	for _, i := range p.logins() {
+		if i.Session.State().Token.Value.Equal(token) {
+			return true
+		}
+	}
+	return false
+}
+
+// cache makes the cache and what keeps its leases alive.
+func (x *Proxied) cache(p *Parts, f *config.File, o Options, client *vault.Client) {
+	c := f.Cache
+	x.Leases = lease.NewRenewer(lease.Options{
+		Threshold: f.TemplateConfig.LeaseRenewalThreshold, Backoff: readSchedule(f, o.Origins), Parallel: parallel,
+		Log: logging.Named(o.Log, "cache"), Meter: o.Meter,
+	})
+	co := cache.Options{
+		MaxEntries: c.MaxEntries, MaxBytes: c.MaxSize,
+		Static: cache.Static{
+			TTL: c.StaticTTL, Stale: c.StaticStale, Capabilities: c.StaticCapabilityInterval, Pessimistic: c.StaticCapabilityPessimistic,
+		},
+		KeyHeaders: c.KeyHeaders, Server: server{client.Agent(agent(o.Version, "caching"))}, Leases: renewals{x.Leases},
+		Log: logging.Named(o.Log, "cache"), Meter: o.Meter,
+	}
+	if o.Persist != nil {
+		co.Store = o.Persist.Bucket("cache")
+	}
+	x.Cache = cache.New(co)
+	if c.StaticEvents && p.Session != nil {
+		x.Events = lease.NewEvents(subscriber{p}, logging.Named(o.Log, "cache"))
+	}
+}
+
+// server is how the cache asks for itself, with the tokens of its clients.
+type server struct{ client *vault.Client }
+
+func (s server) as(token cred.Redacted, namespace string) *vault.Client {
+	return s.client.As(token).In(namespace)
+}
+
+func (s server) Lookup(ctx context.Context, token cred.Redacted, namespace string) (cred.Token, error) {
+	return s.as(token, namespace).LookupSelf(ctx)
+}
+
+func (s server) RenewToken(ctx context.Context, token cred.Redacted, namespace string) (cred.Lease, error) {
+	return s.as(token, namespace).RenewSelf(ctx, 0)
+}
+
+func (s server) RenewLease(ctx context.Context, token cred.Redacted, namespace, id string, increment time.Duration) (cred.Lease, error) {
+	return s.as(token, namespace).RenewLease(ctx, id, increment)
+}
+
+func (s server) Capabilities(ctx context.Context, token cred.Redacted, namespace string, paths []string) (map[string][]string, error) {
+	return s.as(token, namespace).Capabilities(ctx, paths)
+}
+
+func (s server) Metadata(ctx context.Context, token cred.Redacted, namespace, path string) (*cred.Secret, error) {
+	return s.as(token, namespace).Read(ctx, path, nil)
+}
+
+func (s server) Mount(ctx context.Context, token cred.Redacted, namespace, path string) (vault.Mount, error) {
+	return s.as(token, namespace).Mount(ctx, path)
+}
+
+// renewals lets the cache have leases kept without knowing the room that does.
+type renewals struct{ *lease.Renewer }
+
+func (r renewals) Hold(h cache.Held) { r.Renewer.Hold(lease.Held(h)) }
+
+// guards are those of a listener. The token that callers have to show comes out of
+// the environment here, for nobody else reads that.
+func guards(l config.Listener, f *config.File, o Options) guard.Options {
+	token, _ := lookup(o.Environ)(l.CallerTokenEnv)
+	g := guard.For(l, cred.Redact(token))
+	g.Namespace, g.Log, g.Meter = readNamespace(f), logging.Named(o.Log, "guard"), o.Meter
+	return g
+}
