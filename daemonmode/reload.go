@@ -89,20 +89,8 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 		return slices.ContainsFunc(sections, func(s string) bool { return old.Sections[s] != next.Sections[s] })
 	}
 	login := changed("vault", "auth") || (old.Access.Events == nil) != (next.Access.Events == nil)
-	if !login {
-		next.Access = old.Access
-		// The same sections mean the same identities in the same order.
-		for n := range next.Logins {
-			next.Logins[n].Session = old.Logins[n].Session
-		}
-	}
 	passing := login || changed("proxy")
-	if !passing {
-		next.Proxy = old.Proxy
-	}
-	if !changed("exec") {
-		next.Child = old.Child
-	}
+	next.keep(old, login, passing, changed("exec"))
 	leases := login || old.Leases.StaticInterval != next.Leases.StaticInterval || old.Leases.Threshold != next.Leases.Threshold
 	steps := d.steps(changed, login, leases, passing)
 	var tokens map[string]cred.Token
@@ -143,6 +131,23 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 		d.log.Warn("pid_file is read at the start only: what the file says of it now is used after the next one")
 	}
 	return rest
+}
+
+// keep has a job go on with the parts of the one in force that are to stay.
+func (j *Job) keep(old Job, login, passing, exec bool) {
+	if !login {
+		j.Access = old.Access
+		// The same sections mean the same identities in the same order.
+		for n := range j.Logins {
+			j.Logins[n].Session = old.Logins[n].Session
+		}
+	}
+	if !passing {
+		j.Proxy = old.Proxy
+	}
+	if !exec {
+		j.Child = old.Child
+	}
 }
 
 // step is one part of the daemon that a reload may have to start again.
