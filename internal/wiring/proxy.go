@@ -55,7 +55,7 @@ func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
 	lend, consistency := lending(f)
 	po := proxy.Options{
 		Client: client, Lend: lend, Ours: p.ours, Seen: p.seen, Retry: proxySchedule(f), Consistency: consistency,
-		Version: o.Version, Log: logging.Named(o.Log, "proxy"), Meter: o.Meter,
+		States: new(proxy.States), Version: o.Version, Log: logging.Named(o.Log, "proxy"), Meter: o.Meter,
 	}
 	if f.Cache != nil {
 		x.cache(p, f, o, client)
