@@ -18,12 +18,16 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"latchkey/internal/cred"
-	"latchkey/internal/exchange"
 	"latchkey/internal/meter"
 	"latchkey/internal/vault"
 )
@@ -109,8 +113,27 @@ type Store interface {
 
 // Cache is made by New. It is safe for concurrent use.
 type Cache struct {
-	o      Options
-	family family
+	o Options
+	// keyHeaders are canonical and sorted; interval and grace are of capabilities.
+	keyHeaders      []string
+	interval, grace int64
+
+	store   store
+	holders map[Key]*holder // guarded by the lock of the store
+	flights flights
+	loners  loners
+	changes changes
+	checks  checks
+	engines engines
+	ours    ours
+	family  family
+
+	// Moments of the wall clock, in nanoseconds: strict is when all rights were
+	// called into question, touched when any secret may have changed, away until
+	// when the server is taken for away, remarked when the log heard of it.
+	strict, touched, away, remarked atomic.Int64
+
+	misses, stales, renewed, coalesced atomic.Uint64
 }
 
 // life says how long a leased answer may be given out.
@@ -128,33 +151,37 @@ type place struct {
 	path string
 }
 
+// The defaults of Options.
+const (
+	defaultEntries  = 100_000
+	defaultBytes    = 128 << 20
+	defaultInterval = 5 * time.Minute
+)
+
 // New makes a cache; it does nothing until it is asked.
 func New(o Options) *Cache {
-	c := &Cache{o: o}
+	o.MaxEntries = cmp.Or(max(o.MaxEntries, 0), defaultEntries)
+	o.MaxBytes = cmp.Or(max(o.MaxBytes, 0), defaultBytes)
+	o.Static.Capabilities = cmp.Or(max(o.Static.Capabilities, 0), defaultInterval)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Meter == nil {
+		o.Meter = meter.Discard
+	}
+	c := &Cache{o: o, holders: map[Key]*holder{}, interval: int64(o.Static.Capabilities)}
+	c.grace = min(c.interval, int64(grace))
+	for _, name := range o.KeyHeaders {
+		c.keyHeaders = append(c.keyHeaders, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+	}
+	slices.Sort(c.keyHeaders)
+	c.keyHeaders = slices.Compact(c.keyHeaders)
+	c.store.init(o.MaxEntries, o.MaxBytes)
+	c.flights.init()
+	c.checks.wake = make(chan struct{}, 1)
+	c.ours.tokens = map[string]cred.Redacted{}
+	c.family.init(c)
 	return c
-}
-
-// Look answers from memory, or says that it cannot.
-func (c *Cache) Look(a *exchange.Ask) (ans *exchange.Answer, ok bool) { return nil, false }
-
-// Do answers from memory, or asks the server with fetch, once for all who ask
-// the same at the same time.
-func (c *Cache) Do(ctx context.Context, a *exchange.Ask, fetch exchange.Fetch) (*exchange.Answer, error) {
-	return fetch(ctx)
-}
-
-// Passed hears that a request which went by the cache was answered with status,
-// 0 where nobody knows.
-func (c *Cache) Passed(a *exchange.Ask, status int) {}
-
-// Touch hears that the secret at this API path changed, in whatever namespace;
-// "" says that any may have.
-func (c *Cache) Touch(path string) {}
-
-// Keep checks, sweeps and counts until ctx ends; its error is that of ctx.
-func (c *Cache) Keep(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
 }
 
 // Stats is what the cache holds and did so far.
@@ -167,38 +194,10 @@ type Stats struct {
 }
 
 // Stats says what the cache holds and did so far.
-func (c *Cache) Stats() Stats { return Stats{} }
-
-// What CACHE-2's files call (implemented in store.go and static.go).
-
-// put keeps ans under k until the end of its life. It says whether it did: not
-// when it is larger than half of all room. An answer that was there under k is
-// replaced, without a word to the family.
-func (c *Cache) put(k Key, at place, who exchange.Who, ans *exchange.Answer, l life) bool {
-	return false
+func (c *Cache) Stats() Stats {
+	return Stats{
+		Entries: int(c.store.entries.Load()), Leased: int(c.store.holds.Load()), Bytes: c.store.cost.Load(),
+		Hits: c.store.hits() + c.renewed.Load(), Misses: c.misses.Load(), Stale: c.stales.Load(),
+		Evictions: c.store.evictions.Load(), Coalesced: c.coalesced.Load(),
+	}
 }
-
-// extend moves the end of a leased entry.
-func (c *Cache) extend(k Key, ends time.Time) {}
-
-// evict drops entries, and says how many there were. The family is not told.
-func (c *Cache) evict(keys ...Key) int { return 0 }
-
-// evictPaths drops what was asked in namespace below prefix, leased or static,
-// however the namespace was spelled. prefix is decoded, without /v1/. The family
-// is told.
-func (c *Cache) evictPaths(namespace, prefix string) int { return 0 }
-
-// evictAll drops everything. The family is told.
-func (c *Cache) evictAll() int { return 0 }
-
-// dead drops the static entries of a token that is no more.
-func (c *Cache) dead(tok cred.Redacted) int { return 0 }
-
-// relogged says that an identity of ours has another token now: what is kept for
-// it is checked at once.
-func (c *Cache) relogged(name string, tok cred.Redacted) {}
-
-// doubt has every token's rights asked for again before the next answer: a token
-// was revoked and nobody knows which, a policy was changed.
-func (c *Cache) doubt() {}
