@@ -8,20 +8,24 @@ import (
 // reveals lists the files in which a secret may leave its cred.Redacted, and
 // what for. Everything else handles it closed.
 var reveals = map[string]string{
-	"internal/auth/approle.go":    "the secret_id goes into the login's body",
-	"internal/auth/jwt.go":        "the JWT goes into the login's body",
-	"internal/auth/kubernetes.go": "the service account's JWT goes into the login's body",
-	"internal/auth/userpass.go":   "the password goes into the login's body",
-	"internal/cred/redacted.go":   "defines it, and compares in constant time",
-	"internal/handover/seal.go":   "the token goes into the encrypted file",
-	"internal/sink/encode.go":     "a sink's file holds the token or the wrapping token",
-	"internal/sink/wrapped.go":    "the token goes into the request's body to be wrapped",
-	"internal/template/run.go":    "a template may ask for an answer's token, as the functions of the engine define it",
-	"internal/template/scrub.go":  "to take the values out of an error, they are searched for in its text",
-	"internal/vault/client.go":    "the token to unwrap goes into the request's body",
-	"internal/vault/events.go":    "the token goes into the header of a subscription",
-	"internal/vault/request.go":   "the token goes into the request's header",
-	"internal/wiring/daemon.go":   "a rendered variable goes into the environment of the supervised process",
+	"internal/auth/approle.go":     "the secret_id goes into the login's body",
+	"internal/auth/jwt.go":         "the JWT goes into the login's body",
+	"internal/auth/kubernetes.go":  "the service account's JWT goes into the login's body",
+	"internal/auth/userpass.go":    "the password goes into the login's body",
+	"internal/cache/capability.go": "a token is hashed, to know its rights by",
+	"internal/cache/family.go":     "a token is hashed, and its beginning says whether it is a batch token",
+	"internal/cache/key.go":        "a token goes into the digest that is the key of an answer",
+	"internal/cache/saved.go":      "a token goes into a record of the sealed store",
+	"internal/cred/redacted.go":    "defines it, and compares in constant time",
+	"internal/handover/seal.go":    "the token goes into the encrypted file",
+	"internal/sink/encode.go":      "a sink's file holds the token or the wrapping token",
+	"internal/sink/wrapped.go":     "the token goes into the request's body to be wrapped",
+	"internal/template/run.go":     "a template may ask for an answer's token, as the functions of the engine define it",
+	"internal/template/scrub.go":   "to take the values out of an error, they are searched for in its text",
+	"internal/vault/client.go":     "the token to unwrap goes into the request's body",
+	"internal/vault/events.go":     "the token goes into the header of a subscription",
+	"internal/vault/request.go":    "the token goes into the request's header",
+	"internal/wiring/daemon.go":    "a rendered variable goes into the environment of the supervised process",
 }
 
 func TestSecretsAreRevealedOnlyWhereTheyLeave(t *testing.T) {
