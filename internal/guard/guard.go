@@ -38,7 +38,8 @@ type Options struct {
 	// RequireHeader wants exactly one header X-Vault-Request, and it "true": the
 	// libraries for Vault send it, and nobody can be made to by an address alone.
 	RequireHeader bool
-	// Strict refuses what browsers and proxies send; see strict.go.
+	// Strict refuses what browsers and proxies send, and a Host that is not of
+	// this machine; strict.go has the list.
 	Strict bool
 	// Hosts are further values of Host that Strict takes: a name or an address,
 	// with a port to be held to it or without one for any.
@@ -50,8 +51,8 @@ type Options struct {
 	// called for each request, by any number of goroutines. An error, or an
 	// empty token, lets nobody in: 503. See Fixed and File.
 	Token func() (cred.Redacted, error)
-	// AllowPaths are the paths that are served; none means all. The rule is at
-	// Paths.
+	// AllowPaths are the paths that are served; none means all. The rule is that
+	// of paths in Vault's policies; path.go has it in full.
 	AllowPaths []string
 	// Namespace is the one that requests without a namespace go to. With
 	// AllowPaths set, a request may name no other: the patterns would mean

@@ -25,13 +25,13 @@ func (b *bounded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := &answer{ResponseWriter: w, http1: r.ProtoMajor == 1, limits: b.limits}
-	own := new(http.Request) // a handler does not change the request that it was given
-	*own = *r
+	ctx := r.Context()
 	if b.limits.Request > 0 {
-		ctx, done := a.within(r.Context())
+		var done func()
+		ctx, done = a.within(ctx)
 		defer done()
-		own = r.WithContext(ctx)
 	}
+	own := r.WithContext(ctx) // a handler does not change the request that it was given
 	if r.ContentLength != 0 {
 		a.body = newBody(w, r, b.limits)
 		own.Body = a.body
