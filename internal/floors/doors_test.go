@@ -35,7 +35,14 @@ var doors = []door{
 		rooms: []string{
 			"internal/atomicfile",
 			"internal/logging/file.go", // appends to a log, which is the opposite of appearing whole
+			"internal/persist/file.go", // a database is locked and grows in place, and a damaged one is renamed
 		},
+	},
+	{
+		danger:  "the database",
+		why:     "it maps its file and believes what stands there, so that a damaged one ends the process unless every page was looked at before and every use is guarded; and whatever is kept is kept sealed",
+		imports: []string{"go.etcd.io/bbolt"},
+		rooms:   []string{"internal/persist"},
 	},
 	{
 		danger:  "talking to the server",

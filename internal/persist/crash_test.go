@@ -28,7 +28,9 @@ func crashValue(n uint64) []byte {
 // writeForever is the process that is killed: it writes rounds of records, and
 // tells of each that is on disk.
 func writeForever(path string) {
-	f, err := Open(with(path, key))
+	o := with(path, key)
+	o.unsynced = false
+	f, err := Open(o)
 	if err != nil {
 		fmt.Println("cannot open:", err)
 		return

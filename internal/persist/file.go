@@ -100,6 +100,7 @@ func (f *File) use(material []byte) error {
 	err = guarded(func() (err error) {
 		db, err = bbolt.Open(f.o.Path, 0o600, &bbolt.Options{
 			Timeout: patience, FreelistType: bbolt.FreelistMapType, MaxSize: largest, NoStatistics: true,
+			NoSync: f.o.unsynced, NoGrowSync: f.o.unsynced,
 			OpenFile: func(string, int, os.FileMode) (*os.File, error) { return file, nil },
 		})
 		return err

@@ -77,6 +77,10 @@ type Options struct {
 	// file that was written for something else is foreign.
 	Bind string
 	Log  *slog.Logger
+
+	// unsynced is for tests of what is no matter of the disk: nobody waits for
+	// it.
+	unsynced bool
 }
 
 // key is the key material, good or an ErrKey.

@@ -56,7 +56,7 @@ func (j *journal) count(part string) int {
 func logTo(j *journal) *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
 func with(path string, key []byte) Options {
-	return Options{Path: path, Key: func() ([]byte, error) { return key, nil }, Bind: "https://vault:8200", Log: slog.New(slog.DiscardHandler)}
+	return Options{Path: path, Key: func() ([]byte, error) { return key, nil }, Bind: "https://vault:8200", Log: slog.New(slog.DiscardHandler), unsynced: true}
 }
 
 // open opens a file that must be good.

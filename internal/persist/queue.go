@@ -41,7 +41,9 @@ func (p place) cost(c change) int { return len(p.bucket) + len(p.name) + len(c.v
 // file forget everything: a record that is missing costs a question to the server,
 // one that is out of date may be wrong. It reports whether it did.
 func (q *queue) set(p place, c change) (overflow bool) {
-	q.drop(p)
+	if old, ok := q.changes[p]; ok {
+		q.size -= p.cost(old)
+	}
 	q.changes[p] = c
 	q.size += p.cost(c)
 	if q.size > mostBytes || len(q.changes) > mostChanges {
