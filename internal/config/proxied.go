@@ -112,9 +112,22 @@ func (f *File) identityNames() (names []string) {
 	return names
 }
 
-// consistency warns of an answer to a question that nobody asks.
+// bare warns of listeners that vault agent would forward requests on.
+func (c *checker) bare() {
+	if c.f.Cache != nil || c.f.APIProxy != nil {
+		return
+	}
+	for i, l := range c.f.Listeners {
+		if l.Role != "metrics_only" {
+			c.warn(fmt.Sprintf("listener[%d]", i), "forwards nothing: there is neither api_proxy nor cache", "api_proxy { } has it forward; role metrics_only, or status_socket, is for our own endpoints alone")
+			return
+		}
+	}
+}
+
+// consistency warns of a remedy for a fault that cannot come up.
 func (c *checker) consistency() {
-	if enforce, when := c.f.Consistency(); enforce == "always" || when == "fail" {
+	if enforce, when := c.f.Consistency(); enforce == "always" || when != "forward" {
 		return
 	}
 	for _, at := range []string{"cache.when_inconsistent", "api_proxy.when_inconsistent"} {

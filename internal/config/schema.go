@@ -221,7 +221,7 @@ var cacheStanza = stanza{
 	keys: []key{
 		{name: "use_auto_auth_token", typ: tLend, def: "false", doc: "Older home of api_proxy.use_auto_auth_token.", at: func(t any) any { return &t.(*Cache).UseAutoAuthToken }},
 		{name: "enforce_consistency", typ: tString, def: "never", oneOf: []string{"never", "always"}, doc: "always has a standby that lags behind asked for what was written through us before (Enterprise).", at: func(t any) any { return &t.(*Cache).EnforceConsistency }},
-		{name: "when_inconsistent", typ: tString, def: "fail", oneOf: []string{"fail", "retry", "forward"}, doc: "What to do when it has not caught up: fail hands its 412 on, retry asks again, forward has the active node answer. Needs enforce_consistency.", at: func(t any) any { return &t.(*Cache).WhenInconsistent }},
+		{name: "when_inconsistent", typ: tString, def: "fail", oneOf: []string{"fail", "retry", "forward"}, doc: "What to do when it has not caught up: fail hands its 412 on, retry asks again, forward has the active node answer, which needs enforce_consistency.", at: func(t any) any { return &t.(*Cache).WhenInconsistent }},
 		{name: "static_ttl", typ: tDur, def: "0", ours: true, doc: "Serve static secrets (KV, version 1 and 2) from the cache for this time after they were read; 0 does not cache them.", at: func(t any) any { return &t.(*Cache).StaticTTL }},
 		{name: "static_stale", typ: tDur, def: "1h", ours: true, doc: "How much longer they are served while the server does not answer, as X-Cache: STALE says.", at: func(t any) any { return &t.(*Cache).StaticStale }},
 		{name: "static_secret_token_capability_refresh_interval", typ: tDur, def: "5m", ours: true, doc: "How often the server is asked whether a token may still read the static secrets that it has read. From vault proxy.", at: func(t any) any { return &t.(*Cache).StaticCapabilityInterval }},
@@ -256,7 +256,7 @@ var apiProxyStanza = stanza{
 	keys: []key{
 		{name: "use_auto_auth_token", typ: tLend, def: "false", doc: `Lend auto_auth's token to requests without one; "force" to all requests.`, at: func(t any) any { return &t.(*APIProxy).UseAutoAuthToken }},
 		{name: "enforce_consistency", typ: tString, def: "never", oneOf: []string{"never", "always"}, doc: "always has a standby that lags behind asked for what was written through us before (Enterprise).", at: func(t any) any { return &t.(*APIProxy).EnforceConsistency }},
-		{name: "when_inconsistent", typ: tString, def: "fail", oneOf: []string{"fail", "retry", "forward"}, doc: "What to do when it has not caught up: fail hands its 412 on, retry asks again, forward has the active node answer. Needs enforce_consistency.", at: func(t any) any { return &t.(*APIProxy).WhenInconsistent }},
+		{name: "when_inconsistent", typ: tString, def: "fail", oneOf: []string{"fail", "retry", "forward"}, doc: "What to do when it has not caught up: fail hands its 412 on, retry asks again, forward has the active node answer, which needs enforce_consistency.", at: func(t any) any { return &t.(*APIProxy).WhenInconsistent }},
 		{name: "prepend_configured_namespace", ignored: proxyOnly},
 	},
 }
