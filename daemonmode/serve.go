@@ -90,9 +90,11 @@ func (d *daemon) guards(j Job, l config.Listener, name string) guard.Options {
 	}
 	g := j.Guards(l)
 	g.Name = name
-	g.Peer = func(r *http.Request) (guard.Peer, bool) {
-		p, ok := listen.PeerOf(r)
-		return guard.Peer(p), ok
+	if listen.KnowsPeers {
+		g.Peer = func(r *http.Request) (guard.Peer, bool) {
+			p, ok := listen.PeerOf(r)
+			return guard.Peer(p), ok
+		}
 	}
 	return g
 }
