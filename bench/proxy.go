@@ -131,6 +131,10 @@ func (t *tools) watched(ctx context.Context, p *served, length time.Duration) (s
 	return s, err
 }
 
+// profileTimes is how often: one profile watches the processor for a second, and
+// `go tool pprof` adds up several.
+const profileTimes = 5
+
 // profiles has each latchkey of a race write its profiles while it answers, into
 // the directory that -profiles names.
 func (t *tools) profiles(ctx context.Context, c *race) error {
@@ -141,29 +145,45 @@ func (t *tools) profiles(ctx context.Context, c *race) error {
 		if !strings.HasPrefix(p.name, nameLatchkey) {
 			continue
 		}
-		ended := make(chan error, 1)
-		go func() {
-			_, err := t.shoot(ctx, p.aim, 3*time.Second)
-			ended <- err
-		}()
-		err := wait(ctx, 500*time.Millisecond)
-		if err == nil {
-			err = syscall.Kill(p.pid, syscall.SIGUSR2)
-		}
-		if err := errors.Join(err, <-ended); err != nil {
+		into := filepath.Join(*profileDir, strings.NewReplacer(" ", "-", ",", "").Replace(c.title+" "+p.name))
+		if err := errors.Join(os.RemoveAll(into), os.MkdirAll(into, 0o700)); err != nil {
 			return err
 		}
-		found, err := filepath.Glob(filepath.Join(t.work, "latchkey-pprof-*"))
-		if err != nil || len(found) != 1 {
-			return fmt.Errorf("%s wrote %d profiles, %w%s", p.name, len(found), err, tail(p.log))
+		ctx, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := t.shoot(ctx, p.aim, time.Hour)
+			ended <- err
+		}()
+		err := wait(ctx, time.Second)
+		for i := 0; i < profileTimes && err == nil; i++ {
+			err = t.profile(ctx, p, filepath.Join(into, strconv.Itoa(i)))
 		}
-		name := strings.NewReplacer(" ", "-", ",", "").Replace(c.title + " " + p.name)
-		into := filepath.Join(*profileDir, name)
-		if err := errors.Join(os.MkdirAll(*profileDir, 0o700), os.RemoveAll(into), os.CopyFS(into, os.DirFS(found[0])), os.RemoveAll(found[0])); err != nil {
+		stop()
+		<-ended
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// profile has p write its profiles once.
+func (t *tools) profile(ctx context.Context, p *served, into string) error {
+	if err := syscall.Kill(p.pid, syscall.SIGUSR2); err != nil {
+		return err
+	}
+	// The last that is written comes last.
+	pattern := filepath.Join(t.work, "latchkey-pprof-*", "threadcreate.prof")
+	var found []string
+	if err := p.until(ctx, *patience, 50*time.Millisecond, func() bool {
+		found, _ = filepath.Glob(pattern) // the pattern is good
+		return len(found) == 1
+	}); err != nil {
+		return err
+	}
+	dir := filepath.Dir(found[0])
+	return errors.Join(os.CopyFS(into, os.DirFS(dir)), os.RemoveAll(dir))
 }
 
 // aimAt has wrk ask p for a.

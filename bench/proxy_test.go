@@ -102,7 +102,7 @@ func TestTheGoalsOfTheProxyAreJudgedTurnByTurn(t *testing.T) {
 	var out strings.Builder
 	r.print(&out)
 	for _, want := range []string{
-		"latchkey / bare handler          0.95 x the requests, p50 1.40 x, p90 1.40 x, p99 1.40 x",
+		"latchkey / bare handler          0.95 x the requests, p50 1.40 x, p90 1.40 x, p99 1.40 x, CPU 1.00 x",
 		"met     hit, token: requests against the bare handler at least 0.9 x 0.95 x",
 		"MISSED  hit, token: requests against vault agent at least 3.4 x 2.94 x",
 		"MISSED  hit, token: p99 against the bare handler at most 1.3 x 1.40 x",

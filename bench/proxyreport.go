@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -74,7 +75,11 @@ func (c *race) print(w io.Writer, what string, others ...string) {
 func (c *race) printRatio(w io.Writer, a, b string) {
 	if c.has(a, b) {
 		q := c.against(a, b)
-		fmt.Fprintf(w, "  %-32s %.2f x the requests, p50 %.2f x, p90 %.2f x, p99 %.2f x\n", a+" / "+b, q.perSecond, q.p50, q.p90, q.p99)
+		fmt.Fprintf(w, "  %-32s %.2f x the requests, p50 %.2f x, p90 %.2f x, p99 %.2f x", a+" / "+b, q.perSecond, q.p50, q.p90, q.p99)
+		if q.cpu > 0 && !math.IsInf(q.cpu, 0) { // not of the server itself
+			fmt.Fprintf(w, ", CPU %.2f x", q.cpu)
+		}
+		fmt.Fprintln(w)
 	}
 }
 
