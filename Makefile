@@ -53,6 +53,10 @@ bench-builds:
 e2e: ## the same cases and more against a real Vault; LATCHKEY_VAULT_BIN names one, else it is built once
 	cd e2e && go vet ./... && go run ./getvault && go test -timeout 30m ./...
 
+.PHONY: load
+load: ## the proxy under wrk for a minute, with a restart of Vault in the middle; Debian
+	cd e2e && go run ./getvault && go test -count=1 -timeout 10m -v -run '^TestTheProxyUnderLoad' . -load 1m
+
 vault: ## build the Vault server of the end-to-end tests, once, and print its path
 	@cd e2e && go run ./getvault
 
@@ -72,6 +76,10 @@ bench: build ## latchkey, vault agent and a bare program side by side, for BENCH
 .PHONY: bench-daemon
 bench-daemon: build ## latchkey daemon beside vault agent: memory, CPU, renewals, changes, requests; Linux, 20 minutes
 	cd bench && go run . -daemon -latchkey ../bin/latchkey -leases $(BENCHLEASES)
+
+.PHONY: bench-proxy
+bench-proxy: build ## latchkey's proxy beside vault agent, nginx and a bare handler, under wrk; Debian, ten minutes
+	cd bench && go run . -proxy -latchkey ../bin/latchkey
 
 build: ## a static, stripped, reproducible bin/latchkey
 	CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/latchkey ./cmd/latchkey
