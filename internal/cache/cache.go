@@ -133,6 +133,7 @@ type Cache struct {
 	// when the server is taken for away, remarked when the log heard of it.
 	strict, touched, away, remarked atomic.Int64
 
+	turns                              atomic.Uint64
 	misses, stales, renewed, coalesced atomic.Uint64
 }
 

@@ -200,6 +200,12 @@ func (s *checks) check(e *entry) {
 	}
 }
 
+func (s *checks) any() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting) > 0
+}
+
 // take empties the list.
 func (s *checks) take() []*entry {
 	s.mu.Lock()

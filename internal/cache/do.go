@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"hash/maphash"
 	"net/http"
 	"strings"
@@ -21,14 +20,13 @@ type question struct {
 	path  uint64 // a number for the method and where it is sent
 	fresh bool   // nothing from memory
 	fetch exchange.Fetch
-	// mark, since and sent are from before it was sent: what the store, the family
-	// and the clock said then.
+	// From before it was sent: what the store, the family and the clock said then,
+	// and the number of all requests, which no clock turns back.
 	mark  mark
 	since uint64
 	sent  int64
+	turn  uint64
 }
-
-var errPanicked = errors.New("the request that was waited for broke off")
 
 // Do answers from memory, or asks the server with fetch, once for all who ask
 // the same at the same time. The error is fetch's, or that of ctx.
@@ -149,27 +147,23 @@ func (c *Cache) lead(ctx context.Context, q *question, f *flight) (*exchange.Ans
 	// The context of a request does not end before its handler returns but when its
 	// client hangs up; for the others, this one goes on.
 	stop := context.AfterFunc(ctx, func() { c.flights.leave(q.k, f) })
-	out := outcome{err: errPanicked}
-	landed := false
+	var out outcome
 	defer func() {
-		if !landed {
-			c.flights.land(q.k, f, outcome{err: errPanicked})
-		}
+		// Where fetch panicked, everybody goes his own way.
+		c.flights.land(q.k, f, out)
 		if out.ans == nil || out.ans.Stream == nil {
 			stop()
 			f.cancel()
 		}
 	}()
 	out = c.obtain(f.ctx, q)
-	landed = true
-	c.flights.land(q.k, f, out)
 	return out.own(c)
 }
 
 // obtain asks the server and keeps what may be kept.
 func (c *Cache) obtain(ctx context.Context, q *question) outcome {
 	q.mark, q.since = c.changes.mark(q.at), c.family.since()
-	q.sent = time.Now().UnixNano()
+	q.sent, q.turn = time.Now().UnixNano(), c.turns.Add(1)
 	if !q.fresh {
 		if old := c.store.get(&q.k); old != nil && !old.leased {
 			return c.refresh(ctx, q, old)
@@ -204,13 +198,14 @@ func (c *Cache) settle(ctx context.Context, q *question, ans *exchange.Answer, e
 	return out
 }
 
-// supersede drops what was kept and is not true any more. Somebody who is refused
-// what he was given before may have lost more than that.
+// supersede drops what was kept and is not true any more, unless it is newer than
+// the answer that says so. Somebody who is refused what he was given before may
+// have lost more than that.
 func (c *Cache) supersede(q *question, status int) {
 	c.store.mu.Lock()
 	defer c.store.mu.Unlock()
 	old := c.store.get(&q.k)
-	if old == nil || old.leased || !c.store.drop(old) {
+	if old == nil || old.leased || old.turn > q.turn || !q.mark.stands() || !c.store.drop(old) {
 		return
 	}
 	if status == http.StatusForbidden || status == http.StatusUnauthorized {

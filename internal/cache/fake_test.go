@@ -25,8 +25,8 @@ type kv struct {
 	// denied are the paths a token may not read, "token path"; a token alone may
 	// read nothing and ask nothing.
 	denied map[string]bool
-	// away is what every request gets instead of an answer.
-	away error
+	// down is what every request gets instead of an answer.
+	down error
 	// status is what a client's request gets instead of an answer.
 	status int
 	// silent leaves mount_type out.
@@ -102,8 +102,8 @@ func (s *kv) fetch(a *exchange.Ask, tok string) exchange.Fetch {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.away != nil {
-			return nil, s.away
+		if s.down != nil {
+			return nil, s.down
 		}
 		if s.status != 0 {
 			return answer(s.status, `{"errors":["as told"]}`), nil
@@ -146,8 +146,15 @@ func (s *kv) Metadata(ctx context.Context, tok cred.Redacted, namespace, path st
 	s.metas.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.away != nil {
-		return nil, s.away
+	if s.delay > 0 {
+		<-ctx.Done()
+		return nil, &vault.Error{Kind: vault.ErrUnreachable, Cause: ctx.Err()}
+	}
+	if s.status != 0 {
+		return nil, &vault.Error{Kind: vault.ErrServer, Status: s.status}
+	}
+	if s.down != nil {
+		return nil, s.down
 	}
 	name, ok := strings.CutPrefix(path, "secret/metadata/")
 	if !ok || s.blind || s.denied[tok.Reveal()] {
@@ -167,8 +174,8 @@ func (s *kv) Capabilities(ctx context.Context, tok cred.Redacted, namespace stri
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.capPaths = append(s.capPaths, paths...)
-	if s.away != nil {
-		return nil, s.away
+	if s.down != nil {
+		return nil, s.down
 	}
 	if s.denied[tok.Reveal()] {
 		return nil, &vault.Error{Kind: vault.ErrInvalidToken, Status: 403}

@@ -29,7 +29,8 @@ const pace = 20 * time.Millisecond
 type keeper struct {
 	c        *Cache
 	reported Stats
-	swept    time.Time
+	// counted and swept are when the meter heard, and when that was done last.
+	counted, swept time.Time
 	// ready is when rights may be asked for again, failures how often in a row that
 	// did not work.
 	ready    time.Time
@@ -40,10 +41,14 @@ type keeper struct {
 // what is over, and reports to the meter, until ctx ends; its error is that of
 // ctx.
 func (c *Cache) Keep(ctx context.Context) error {
-	k := keeper{c: c, swept: time.Now(), reported: c.Stats()}
+	k := keeper{c: c, swept: time.Now()}
 	for {
 		start := time.Now()
-		wake := retry.Until(ctx, start.Add(report), c.checks.wake)
+		next := start.Add(report)
+		if k.ready.Before(next) && c.checks.any() {
+			next = k.ready
+		}
+		wake := retry.Until(ctx, next, c.checks.wake)
 		now := time.Now()
 		switch wake {
 		case retry.Ended:
@@ -51,13 +56,14 @@ func (c *Cache) Keep(ctx context.Context) error {
 			return ctx.Err()
 		case retry.SetBack:
 			c.setBack(retry.SetBackBy(start, now))
-			k.ready, k.swept = now, now
+			k.ready, k.swept, k.counted = now, now, now
 		}
 		if !now.Before(k.ready) {
 			k.verify(ctx)
 		}
-		if wake != retry.Woken {
+		if now.Sub(k.counted) >= report || wake == retry.SetBack {
 			k.report()
+			k.counted = now
 		}
 		if now.Sub(k.swept) >= sweepEvery {
 			c.expire(now)
@@ -124,7 +130,8 @@ func (k *keeper) verify(ctx context.Context) {
 			return
 		}
 		k.failures = 0
-		if len(waiting) > 0 && retry.Until(ctx, time.Now().Add(pace), nil) == retry.Ended {
+		k.ready = time.Now().Add(pace)
+		if len(waiting) > 0 && retry.Until(ctx, k.ready, nil) == retry.Ended {
 			return
 		}
 	}

@@ -24,14 +24,15 @@ const patience = 5 * time.Second
 const respite = time.Second
 
 // refresh looks whether the server has something else than old, which is too old
-// or whose holder's right is to be asked for. While the server is away it gives
-// old once more.
+// or whose holder's right is in question; that is answered by reading, which proves
+// it as well as asking for it would. While the server is away it gives old once
+// more.
 func (c *Cache) refresh(ctx context.Context, q *question, old *entry) outcome {
 	r := c.right(old, q.sent)
 	if q.sent < c.away.Load() && c.mayBeStale(old, r) {
 		return c.stale(old)
 	}
-	if r > wanting && !c.fresh(old, q.sent) {
+	if r == sure && !c.fresh(old, q.sent) {
 		out, err := c.compare(ctx, q, old)
 		switch {
 		case out.hit != nil:
@@ -46,7 +47,6 @@ func (c *Cache) refresh(ctx context.Context, q *question, old *entry) outcome {
 	} else if c.mayBeStale(old, r) {
 		return c.gone(old, err)
 	}
-	// A read proves the right as well as a question about it would.
 	return c.settle(ctx, q, ans, err)
 }
 

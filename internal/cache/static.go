@@ -85,11 +85,13 @@ func (c *Cache) insert(q *question, e *entry, h http.Header) *exchange.Answer {
 	c.store.mu.Lock()
 	ok := false
 	var out dropped
-	if q.mark.stands() && q.mark.quiet(q.sent) {
+	if old := c.store.get(&q.k); old != nil && old.turn > q.turn {
+		// An answer that took longer is not the newer one.
+	} else if q.mark.stands() && q.mark.quiet(q.sent) {
 		if e.ans.Header == nil {
 			e.dress(&c.store, h)
 		}
-		e.holder = c.holder(q.a.Who)
+		e.holder, e.turn = c.holder(q.a.Who), q.turn
 		out, ok = c.store.put(e)
 	}
 	c.store.mu.Unlock()

@@ -34,6 +34,8 @@ type entry struct {
 	// without asking again. Both, like all times here, are nanoseconds of the wall
 	// clock since 1970.
 	seen, fresh int64
+	// turn is the number of the request that it came with; greater is newer.
+	turn uint64
 	// ends is when it must not be given out any more whatever happens; 0 for no
 	// end.
 	ends atomic.Int64
