@@ -121,6 +121,12 @@ func moment(ns int64) time.Time {
 	return time.Unix(0, ns)
 }
 
+// span is a length of time that can be added to a moment.
+func span(d time.Duration) int64 { return int64(min(max(d, 0), longest)) }
+
+// longest is longer than any lease.
+const longest = time.Second << 32
+
 func now() time.Time { return cred.Wall(time.Now()) }
 
 // earliest is the sooner of two ends, 0 being none.
@@ -376,7 +382,7 @@ func (f *family) term(m *member, l cred.Lease) {
 		f.end(m)
 		return
 	}
-	m.issued, m.length, m.renewable = l.Issued.UnixNano(), int64(l.Duration), l.Renewable
+	m.issued, m.length, m.renewable = l.Issued.UnixNano(), span(l.Duration), l.Renewable
 	f.settle(m)
 	f.save(m)
 }

@@ -18,8 +18,13 @@ import (
 //
 // Kept is what can be renewed, and was made with a token of the family; a token
 // that stands alone (a login) needs no other. A token that the family does not
-// know is looked up, once, for which ctx is good. since is the mark that was taken
-// before the request was sent: what was revoked after it is not kept.
+// know is looked up, once, for which ctx is good; one with a limited number of uses
+// made elsewhere loses one of them to that. since is the mark that was taken before
+// the request was sent: what was revoked after it is not kept.
+//
+// The answer is given out as it came, by day's end with the lease_duration of the
+// morning, as the agent does it: the header Age says how old it is, and the lease
+// is renewed meanwhile.
 func (c *Cache) kept(ctx context.Context, a *exchange.Ask, k Key, t top, ans *exchange.Answer, since uint64) bool {
 	if c.o.Leases == nil || t.hasWrap {
 		return false
@@ -160,7 +165,9 @@ func partAt(path, head string) int {
 }
 
 // seconds is a length of time as the server sends it, without nonsense.
-func seconds(n int64) time.Duration { return time.Duration(min(max(n, 0), 1<<32)) * time.Second }
+func seconds(n int64) time.Duration {
+	return time.Duration(min(max(n, 0), int64(longest/time.Second))) * time.Second
+}
 
 // taken says that m cannot enter, because its lease or token is known, and
 // something else is given out for it. A server behind another cache answers two
@@ -273,7 +280,7 @@ func (f *family) lookup(ctx context.Context, id tokenID, tok cred.Redacted, name
 	}
 	m := &member{
 		id: info.Accessor, secret: tok, space: namespace,
-		issued: info.Lease.Issued.UnixNano(), length: int64(max(info.Lease.Duration, 0)),
+		issued: info.Lease.Issued.UnixNano(), length: span(info.Lease.Duration),
 	}
 	if info.Lease.Issued.IsZero() {
 		m.issued = now().UnixNano()

@@ -277,6 +277,16 @@ func TestATokenMadeElsewhereIsLookedUpAgainAfterItsEnd(t *testing.T) {
 	})
 }
 
+func TestALeaseForAgesDoesNotEndAtOnce(t *testing.T) {
+	k := newKin(t)
+	k.server.lookup = func(string) (cred.Token, error) {
+		return cred.Token{Accessor: "a", Lease: cred.Lease{Duration: 1<<63 - 1, Issued: cred.Wall(time.Now())}}, nil
+	}
+	k.ask(by("alice", "GET", app, ""), "", 200, strings.Replace(k.lease("db/creds/app"), ":60", ":9223372036854775807", 1))
+	k.cached(true, "alice", app)
+	k.kept("token a", "db/creds/app/lease1")
+}
+
 func TestALeaseEndsByTheWallClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKin(t)

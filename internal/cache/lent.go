@@ -1,10 +1,6 @@
 package cache
 
-import (
-	"time"
-
-	"latchkey/internal/cred"
-)
+import "latchkey/internal/cred"
 
 // Adopt hears which token an identity of ours has now; an empty one says that it
 // has none. What it gets is cached from now on. What was cached with an older one
@@ -60,7 +56,7 @@ func (c *Cache) Renewed(name string, l cred.Lease) {
 	if l.Issued.IsZero() {
 		l.Issued = now()
 	}
-	m.issued, m.length = l.Issued.UnixNano(), int64(max(l.Duration, time.Duration(0)))
+	m.issued, m.length = l.Issued.UnixNano(), span(l.Duration)
 	f.settle(m)
 	f.save(m)
 }

@@ -181,7 +181,7 @@ const soon = time.Minute
 
 func (m *savedMember) makesSense(now int64) bool {
 	switch {
-	case m.Issued <= 0 || m.Issued > now+int64(soon) || m.Length < 0 || m.Length > int64(seconds(1<<32)):
+	case m.Issued <= 0 || m.Issued > now+int64(soon) || m.Length < 0 || m.Length > int64(longest):
 		return false
 	case m.Token == "" && (m.ID == "" || m.Length == 0 || m.Parent == ""):
 		return false
