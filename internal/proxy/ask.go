@@ -21,6 +21,11 @@ func bodiless(r *http.Request) bool {
 
 // settle fills an Ask, but for the body, or says why there is none.
 func (h *handler) settle(a *exchange.Ask, r *http.Request) error {
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+		// The one is for proxies of another kind, the other shows what was sent,
+		// our token included.
+		return refusal{status: http.StatusMethodNotAllowed, text: "this method is not passed on"}
+	}
 	p, no := apiPath(r.URL)
 	if no != nil {
 		return no
@@ -181,7 +186,8 @@ func (h *handler) question(r *http.Request, a *exchange.Ask) (*question, error) 
 func (h *handler) take(q *question, r *http.Request) error {
 	q.length = r.ContentLength
 	if q.length > h.MaxBuffer {
-		q.held, q.body = false, r.Body
+		// Who sends it looks for more behind the end; there is nothing.
+		q.held, q.body = false, io.LimitReader(r.Body, q.length)
 		return nil
 	}
 	b, whole, err := slurp(r.Body, q.length, h.MaxBuffer)

@@ -125,6 +125,7 @@ type handler struct {
 //
 //	400  a path, a query or a header that nobody sends for a good reason
 //	403  a wrapped answer about a token of ours
+//	405  CONNECT and TRACE
 //	413  a body that is larger than a guard allows, or too large to be looked into
 //	502  the server cannot be reached, or its answer broke off
 //	503  there is no token to lend yet; with Retry-After
@@ -236,6 +237,11 @@ func (h *handler) direct(w http.ResponseWriter, r *http.Request, q *question) {
 	}
 	if !q.held || q.upgrade {
 		lift(w)
+	}
+	if !q.held {
+		// Else the server takes what is left of the body away when the answer
+		// begins, from under who still sends it, and that ends the answer.
+		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	rep, err := h.upstream(r.Context(), q)
 	if err != nil {

@@ -40,6 +40,7 @@ type bench struct {
 	url      string
 	up       *httptest.Server
 	client   *http.Client
+	handler  http.Handler
 	log      *journal
 	identity *identity
 	counts   *tally
@@ -135,10 +136,10 @@ func set(t testing.TB, upstream http.HandlerFunc, change func(*Options, *vault.C
 	b := &bench{log: &journal{}, counts: &tally{counts: map[string]int{}}, seen: new([]error)}
 	b.up = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := heard{method: r.Method, uri: r.RequestURI, header: r.Header.Clone()}
-		if r.ContentLength != 0 && r.ContentLength < 1<<20 {
-			body, _ := io.ReadAll(r.Body)
+		if r.ContentLength != 0 {
+			body, _ := io.ReadAll(io.LimitReader(r.Body, 1000))
 			h.body = string(body)
-			r.Body = io.NopCloser(bytes.NewReader(body))
+			r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
 		}
 		b.mu.Lock()
 		b.heard = append(b.heard, h)
@@ -169,7 +170,8 @@ func set(t testing.TB, upstream http.HandlerFunc, change func(*Options, *vault.C
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	o.Client = c
-	front := httptest.NewServer(Handler(o))
+	b.handler = Handler(o)
+	front := httptest.NewServer(b.handler)
 	t.Cleanup(front.Close)
 	b.url = front.URL
 	tr := &http.Transport{DisableCompression: true}
@@ -396,6 +398,13 @@ func TestRequestsThatAreNotPassedOn(t *testing.T) {
 				t.Errorf("%d requests came to the server", n)
 			}
 		})
+	}
+}
+
+func TestAMethodThatShowsWhatWasSentIsRefused(t *testing.T) {
+	b := set(t, asJSON(200, `{}`), nil)
+	if resp, body := b.ask(t, "TRACE", "/v1/secret/a", ""); resp.StatusCode != 405 || reason(t, body) == "" || len(b.requests()) != 0 {
+		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
 
@@ -771,10 +780,11 @@ func TestTheCacheIsAskedAndTold(t *testing.T) {
 func TestAnAnswerThatIsTooLargeToHoldGoesByTheCache(t *testing.T) {
 	long := `{"data":"` + strings.Repeat("x", 300_000) + `"}`
 	b := set(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.URL.Path, "chunked") {
 			_ = http.NewResponseController(w).Flush()
 		}
-		asJSON(200, long)(w, r)
+		_, _ = io.WriteString(w, long)
 	}, func(o *Options, c *vault.Config) {
 		withCache(o, c)
 		o.MaxBuffer = 1000

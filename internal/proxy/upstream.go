@@ -111,11 +111,11 @@ const leastHeld = 64 << 10
 // cached, or because it says something about our token.
 func (h *handler) holds(q *question, resp *http.Response) bool {
 	switch {
-	case resp.StatusCode == http.StatusSwitchingProtocols, q.endless:
+	case resp.StatusCode == http.StatusSwitchingProtocols:
 		return false
 	case q.about != nobody, q.Who.Lent != "" && resp.StatusCode == http.StatusForbidden:
 		return true
-	case h.Cache == nil || !q.held || q.upgrade || resp.ContentLength > h.MaxBuffer:
+	case h.Cache == nil || !q.held || q.upgrade || q.endless || resp.ContentLength > h.MaxBuffer:
 		return false
 	}
 	return resp.ContentLength == 0 || q.Method == http.MethodHead || isJSON(resp.Header)

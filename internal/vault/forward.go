@@ -66,7 +66,7 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	h := &head{wait: wait, cancel: cancel}
-	if p.Body != nil && p.Replay == nil {
+	if req.Body != nil && p.Replay == nil {
 		req.Body = &sending{ReadCloser: req.Body, sent: h.start}
 	} else {
 		h.start()
