@@ -511,3 +511,64 @@ func TestReadingAgainReplacesALease(t *testing.T) {
 	}
 	k.kept("db/creds/app/lease2")
 }
+
+func TestAnIdentityMayUseATokenThatWasMadeThroughTheCache(t *testing.T) {
+	k := newKin(t)
+	k.adopt("default", "ours")
+	k.ask(by("@default", "POST", "/v1/auth/token/create", "{}"), "ours", 200, loginAnswer("child", 3600, false, ""))
+	k.adopt("second", "child")
+	k.creds("@second", "child", app)
+	k.c.clear(clearing{Type: "all"})
+	k.cached(false, "@second", app)
+	k.creds("@second", "child", app)
+	k.cached(true, "@second", app)
+	// The token it was made with is revoked, and everything with it but the
+	// standing of what an identity uses: whether that still works, it finds out.
+	revoked(k, by("root", "POST", "/v1/auth/token/revoke", `{"token":"ours"}`))
+	k.cached(false, "@second", app)
+	k.adopt("default", "ours2")
+	k.sound()
+	k.adopt("second", "ours3")
+	k.sound()
+}
+
+func TestAParentThatEndsLeavesATokenOfOursStanding(t *testing.T) {
+	k := newKin(t)
+	k.ask(by("", "POST", "/v1/auth/x/login", "{}"), "", 200, loginAnswer("parent", 3600, true, ""))
+	k.ask(by("parent", "POST", "/v1/auth/token/create", "{}"), "", 200, loginAnswer("child", 3600, false, ""))
+	k.adopt("default", "child")
+	k.creds("@default", "child", app)
+	k.leases.over(t, "token acc-parent")
+	k.cached(false, "@default", app)
+	k.creds("@default", "child", app)
+	k.cached(true, "@default", app)
+	k.sound()
+}
+
+func TestLeasesOfThePastAreNotCollectedForEver(t *testing.T) {
+	k := newKin(t, func(o *Options) { o.MaxEntries = 5 })
+	for login := range 10 {
+		tok := fmt.Sprintf("ours%d", login)
+		k.adopt("default", tok)
+		for i := range 5 {
+			k.creds("@default", tok, fmt.Sprintf("/v1/db/creds/r%d", i))
+		}
+	}
+	if n := len(k.leases.keys()); n > 3*5 {
+		t.Errorf("%d leases are kept alive for 5 entries", n)
+	}
+	k.sound()
+}
+
+func TestTokensOfNoUseAreForgottenWhenTheyAreMany(t *testing.T) {
+	k := newKin(t)
+	f := &k.c.family
+	for i := range 3 * manyRefused {
+		f.lock()
+		f.refuse(tokenID{byte(i), byte(i >> 8), byte(i >> 16)}, aLongWhile)
+		f.unlock()
+	}
+	if n := len(f.refused); n > manyRefused {
+		t.Errorf("%d are remembered", n)
+	}
+}
