@@ -26,7 +26,7 @@ var reveals = map[string]string{
 	"internal/template/scrub.go":   "to take the values out of an error, they are searched for in its text",
 	"internal/vault/client.go":     "the token to unwrap goes into the request's body",
 	"internal/vault/events.go":     "the token goes into the header of a subscription",
-	"internal/vault/forward.go":   "the token that is lent goes into the header of a request that is passed on",
+	"internal/vault/forward.go":    "the token that is lent goes into the header of a request that is passed on",
 	"internal/vault/request.go":    "the token goes into the request's header",
 	"internal/wiring/daemon.go":    "a rendered variable goes into the environment of the supervised process",
 }
