@@ -2,12 +2,14 @@ package vaulttest
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,9 +79,24 @@ func (a *Admin) For(tb TB) *Admin {
 	return &c
 }
 
+// Over returns a view whose connections are made by dial, whatever address they
+// are to: a unix socket.
+func (a *Admin) Over(dial func(ctx context.Context) (net.Conn, error)) *Admin {
+	a.tb.Helper()
+	c := *a
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
+	a.tb.Cleanup(transport.CloseIdleConnections)
+	client := *a.http
+	client.Transport = transport
+	c.http = &client
+	return &c
+}
+
 // Answer is what a server said.
 type Answer struct {
 	Status int
+	// Proto is the answer's, such as HTTP/2.0.
+	Proto  string
 	Header http.Header
 	Body   []byte
 	// JSON is the body decoded, numbers as json.Number; nil if it is none.
@@ -90,17 +107,19 @@ type Answer struct {
 }
 
 // Do sends one request; body is nil, a string or []byte as they are, or
-// anything that becomes JSON. Path is without /v1/ and may have a query.
+// anything that becomes JSON. Path is without /v1/, unless it begins with a
+// slash, and may have a query.
 func (a *Admin) Do(method, path string, body any) *Answer {
 	a.tb.Helper()
-	ans, err := a.try(method, path, body)
+	ans, err := a.Try(method, path, body)
 	if err != nil {
 		a.tb.Fatalf("%s %s: %v", method, path, err)
 	}
 	return ans
 }
 
-func (a *Admin) try(method, path string, body any) (*Answer, error) {
+// Try is Do for any goroutine: it returns what went wrong.
+func (a *Admin) Try(method, path string, body any) (*Answer, error) {
 	var payload io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -115,11 +134,15 @@ func (a *Admin) try(method, path string, body any) (*Answer, error) {
 		}
 		payload = bytes.NewReader(data)
 	}
-	req, err := http.NewRequest(method, a.Addr+"/v1/"+path, payload) //nolint:noctx // bounded by the test
+	if !strings.HasPrefix(path, "/") {
+		path = "/v1/" + path
+	}
+	req, err := http.NewRequest(method, a.Addr+path, payload) //nolint:noctx // bounded by the test
 	if err != nil {
 		return nil, err
 	}
 	maps.Copy(req.Header, a.Header)
+	req.Host = a.Header.Get("Host") // empty: that of the address
 	if a.Token != "" {
 		req.Header.Set("X-Vault-Token", a.Token)
 	}
@@ -128,7 +151,7 @@ func (a *Admin) try(method, path string, body any) (*Answer, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	ans := &Answer{Status: resp.StatusCode, Header: resp.Header, what: method + " " + path, tb: a.tb}
+	ans := &Answer{Status: resp.StatusCode, Proto: resp.Proto, Header: resp.Header, what: method + " " + path, tb: a.tb}
 	if ans.Body, err = io.ReadAll(resp.Body); err != nil {
 		return nil, err
 	}
@@ -196,14 +219,14 @@ func (a *Answer) Errors() []string {
 func (a *Admin) Mount(path, kind string, options Map) {
 	a.tb.Helper()
 	a.OK("POST", "sys/mounts/"+path, Map{"type": kind, "options": options})
-	a.tb.Cleanup(func() { _, _ = a.try("DELETE", "sys/mounts/"+path, nil) })
+	a.tb.Cleanup(func() { _, _ = a.Try("DELETE", "sys/mounts/"+path, nil) })
 }
 
 // EnableAuth enables an auth method at auth/<path>, until the test ends.
 func (a *Admin) EnableAuth(path, kind string) {
 	a.tb.Helper()
 	a.OK("POST", "sys/auth/"+path, Map{"type": kind})
-	a.tb.Cleanup(func() { _, _ = a.try("DELETE", "sys/auth/"+path, nil) })
+	a.tb.Cleanup(func() { _, _ = a.Try("DELETE", "sys/auth/"+path, nil) })
 }
 
 // Policy makes a policy from path to capabilities.
@@ -214,7 +237,7 @@ func (a *Admin) Policy(name string, paths map[string][]string) {
 		fmt.Fprintf(&b, "path %q { capabilities = [\"%s\"] }\n", path, strings.Join(paths[path], `", "`))
 	}
 	a.OK("PUT", "sys/policies/acl/"+name, Map{"policy": b.String()})
-	a.tb.Cleanup(func() { _, _ = a.try("DELETE", "sys/policies/acl/"+name, nil) })
+	a.tb.Cleanup(func() { _, _ = a.Try("DELETE", "sys/policies/acl/"+name, nil) })
 }
 
 // WriteKV1 and WriteKV2 write a secret; mount is without a slash at its end.

@@ -70,6 +70,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 	case resp != nil && resp.stream != nil:
 		resp.stream.serve(w, r)
+	case resp != nil && resp.flow != nil:
+		resp.flow(w, r)
 	default:
 		resp.write(w)
 	}
@@ -136,6 +138,9 @@ func (r *request) method() error {
 // parse reads the body; a body that is no object is refused in the server's
 // own, uneven words.
 func (r *request) parse() error {
+	if r.full == snapshotPath {
+		return nil // a stream of bytes, for who serves it
+	}
 	data, err := io.ReadAll(r.http.Body)
 	if err != nil {
 		return failure(http.StatusBadRequest, "error reading body")

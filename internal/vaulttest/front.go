@@ -17,13 +17,15 @@ type Request struct {
 	// Path is without /v1/ and without the query.
 	Path  string
 	Query string
-	// Header and Body are the request's own, complete: they hold secrets.
+	// Header and Body are the request's own: they hold secrets. A body is
+	// complete up to a mebibyte; of a larger one that much is kept.
 	Header http.Header
 	Body   []byte
 	Proto  string
 	// Status is what was answered, 0 when the connection was dropped.
 	Status int
-	// Answer is the body that was sent back, as far as it was sent.
+	// Answer is the body that was sent back, as far as it was sent, and up to a
+	// mebibyte.
 	Answer []byte
 }
 
@@ -44,14 +46,18 @@ func newFront(inner http.Handler) *Front {
 	return &Front{inner: inner, closed: make(chan struct{})}
 }
 
+// kept is how much of a body is recorded.
+const kept = 1 << 20
+
 // ServeHTTP records the request, lets the first matching rudeness have it, and
 // otherwise passes it on.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
+	body, err := io.ReadAll(io.LimitReader(r.Body, kept))
 	if err != nil {
 		return // the client went away in the middle of its own request
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	// What is larger streams, as it does where no front stands.
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
 	rec := &Request{
 		Method: r.Method, Path: strings.TrimPrefix(r.URL.Path, "/v1/"), Query: r.URL.RawQuery,
 		Header: r.Header.Clone(), Body: body, Proto: r.Proto,
@@ -108,7 +114,7 @@ func (t *tee) Write(p []byte) (int, error) {
 	if t.rec.Status == 0 {
 		t.rec.Status = http.StatusOK
 	}
-	t.rec.Answer = append(t.rec.Answer, p...)
+	t.rec.Answer = append(t.rec.Answer, p[:min(len(p), kept-len(t.rec.Answer))]...)
 	t.f.mu.Unlock()
 	return t.ResponseWriter.Write(p)
 }
@@ -164,6 +170,13 @@ func (f *Front) Peak() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.peak
+}
+
+// Open returns how many requests are open now: not answered, or not to the end.
+func (f *Front) Open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
 }
 
 // Forget drops what was recorded and counted; rules stay.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -60,7 +61,7 @@ func (k *kv2) serve(r *request) (*response, error) {
 	}
 	table := routes{
 		{"config", map[operation]handler{opRead: k.config, opUpdate: k.writeConfig}},
-		{"data/{path...}", map[operation]handler{opRead: k.read, opUpdate: k.write, opDelete: k.deleteLatest}},
+		{"data/{path...}", map[operation]handler{opRead: k.read, opUpdate: k.write, opPatch: k.patch, opDelete: k.deleteLatest}},
 		{"metadata/{path...}", map[operation]handler{opRead: k.metadata, opList: k.list, opUpdate: k.writeMetadata, opDelete: k.forget}},
 		{"delete/{path...}", map[operation]handler{opUpdate: k.change("update", func(v *version, now time.Time) { v.delete(now, "update") })}},
 		{"undelete/{path...}", map[operation]handler{opUpdate: k.change("undelete", func(v *version, _ time.Time) { v.undelete() })}},
@@ -184,6 +185,49 @@ func (k *kv2) write(r *request) (*response, error) {
 	if raw != nil && !isMap {
 		return nil, badRequest("error converting input for field \"data\": '' expected a map, got '%s'", jsonKind(raw))
 	}
+	return k.append(r, data)
+}
+
+// patch lays the body's data over the latest version; null takes a key away.
+func (k *kv2) patch(r *request) (*response, error) {
+	if _, given := r.body["data"]; !given {
+		return nil, badRequest("no data provided")
+	}
+	s := k.secrets[r.params["path"]]
+	if s == nil || s.versions[s.current] == nil {
+		return &response{status: http.StatusNotFound, kind: "application/json", plain: ""}, nil
+	}
+	v := s.versions[s.current]
+	if v.gone(r.now) {
+		return &response{status: http.StatusNotFound, data: s.describe(s.current)}, nil
+	}
+	over, _ := r.body["data"].(map[string]any)
+	merged, _ := mergePatch(v.data, over).(map[string]any)
+	return k.append(r, merged)
+}
+
+// mergePatch is RFC 7396.
+func mergePatch(to, patch any) any {
+	over, isMap := patch.(map[string]any)
+	if !isMap {
+		return patch
+	}
+	out := Map{}
+	if old, isMap := to.(map[string]any); isMap {
+		maps.Copy(out, old)
+	}
+	for key, v := range over {
+		if v == nil {
+			delete(out, key)
+			continue
+		}
+		out[key] = mergePatch(out[key], v)
+	}
+	return out
+}
+
+// append makes a new version, if check-and-set lets it.
+func (k *kv2) append(r *request, data Map) (*response, error) {
 	s := k.secrets[r.params["path"]]
 	if s == nil {
 		s = &versioned{versions: map[int]*version{}, created: r.now}

@@ -123,7 +123,11 @@ func renewLease(r *request) (*response, error) {
 }
 
 func revokeLease(r *request) (*response, error) {
-	delete(r.s.leases, r.str("lease_id"))
+	id := cmp.Or(r.str("lease_id"), r.params["lease_id"])
+	if id == "" {
+		return nil, badRequest("lease_id must be specified")
+	}
+	delete(r.s.leases, id)
 	return nil, nil
 }
 

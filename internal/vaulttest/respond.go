@@ -27,8 +27,10 @@ type response struct {
 	kind  string
 	// accessor goes along when the answer is wrapped.
 	accessor string
-	// stream takes the connection over instead of an answer.
+	// stream takes the connection over instead of an answer; flow answers by itself,
+	// when the server is no longer held up by it.
 	stream *stream
+	flow   http.HandlerFunc
 	// requestID is empty but for an answer that was wrapped before.
 	requestID string
 }
@@ -40,6 +42,9 @@ func (p *response) write(w http.ResponseWriter) {
 		return
 	case p.kind != "":
 		w.Header().Set("Content-Type", p.kind)
+		if p.status != 0 {
+			w.WriteHeader(p.status)
+		}
 		_, _ = fmt.Fprint(w, p.plain)
 		return
 	}

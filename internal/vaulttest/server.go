@@ -29,6 +29,7 @@ type Server struct {
 	sealed  bool
 	events  bool
 	streams map[*stream]bool
+	storage storage
 	*state
 }
 

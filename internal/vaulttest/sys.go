@@ -33,10 +33,13 @@ func (system) serve(r *request) (*response, error) {
 		{"leases/renew", map[operation]handler{opUpdate: renewLease}},
 		{"leases/renew/{lease_id...}", map[operation]handler{opUpdate: renewLease}},
 		{"leases/revoke", map[operation]handler{opUpdate: revokeLease}},
+		{"leases/revoke/{lease_id...}", map[operation]handler{opUpdate: revokeLease}},
+		{"leases/revoke-force/{path...}", map[operation]handler{opUpdate: revokePrefix}},
 		{"leases/revoke-prefix/{path...}", map[operation]handler{opUpdate: revokePrefix}},
 		{"namespaces", map[operation]handler{opRead: enterprise, opList: enterprise}},
 		{"namespaces/{path...}", map[operation]handler{opRead: enterprise, opUpdate: enterprise, opDelete: enterprise}},
 		{"seal", map[operation]handler{opUpdate: seal}},
+		{"storage/raft/snapshot", map[operation]handler{opRead: readSnapshot, opUpdate: writeSnapshot}},
 		{"events/subscribe/{kind...}", map[operation]handler{opRead: subscribe, opUpdate: subscribe, opList: subscribe, opDelete: subscribe}},
 	}.serve(r)
 }

@@ -86,3 +86,27 @@ func kv2(s *Script) {
 	s.Root("PUT", "kv-two/data/null", m{"data": nil})
 	s.Root("GET", "kv-two/config", nil)
 }
+
+// patch lays something over a secret of version 2.
+func patch(s *Script) {
+	s.Mount("patch-kv", "kv", m{"version": "2"})
+	merge := s.With("Content-Type", "application/merge-patch+json")
+	over := func(path string, body any) { s.Try(merge, "[merge patch] ", "PATCH", "patch-kv/data/"+path, body) }
+	over("app", m{"data": m{"a": "1"}})
+	s.Root("PUT", "patch-kv/data/app", m{"data": m{"a": "1", "b": "2", "deep": m{"x": "1", "y": "2"}}})
+	over("app", m{"data": m{"b": nil, "c": "3", "deep": m{"x": nil, "z": []any{1}}}})
+	s.Root("GET", "patch-kv/data/app", nil)
+	over("app", m{"data": m{"a": "4"}, "options": m{"cas": 1}})
+	over("app", m{"data": m{"a": "4"}, "options": m{"cas": 2}})
+	over("app", m{})
+	s.Try(merge, "[merge patch] ", "PATCH", "sys/nothing", m{})
+	s.Root("DELETE", "patch-kv/data/app", nil)
+	over("app", m{"data": m{"a": "5"}})
+	s.Policy("patch-only", map[string][]string{"patch-kv/data/app": {"patch"}})
+	s.Policy("patch-not", map[string][]string{"patch-kv/data/app": {"create", "update"}})
+	s.Root("PUT", "patch-kv/data/app", m{"data": m{"a": "6"}})
+	for _, policy := range []string{"patch-only", "patch-not"} {
+		tok := s.NewToken(m{"policies": []string{policy}})
+		s.Try(merge.As(tok), "[merge patch, "+policy+"] ", "PATCH", "patch-kv/data/app", m{"data": m{"a": "7"}})
+	}
+}

@@ -35,6 +35,40 @@ func leases(s *Script) {
 	s.Root("PUT", "sys/leases/revoke-prefix/leases-mq", nil)
 }
 
+// leaseIDs are where a request may have them.
+func leaseIDs(s *Script) {
+	broker := NewBroker(s.tb)
+	s.Mount("ids-mq", "rabbitmq", nil)
+	s.OK("POST", "ids-mq/config/connection", m{"connection_uri": broker.Addr, "username": "admin", "password": "admin"})
+	s.OK("POST", "ids-mq/config/lease", m{"ttl": 600, "max_ttl": 1200})
+	s.OK("POST", "ids-mq/roles/r", m{"vhosts": `{"/":{"configure":"","write":"","read":".*"}}`})
+	fresh := func() string { return s.Root("GET", "ids-mq/creds/r", nil).Str("lease_id") }
+	gone := func(id string) {
+		s.Eventually("the lease is gone", func() bool {
+			return s.Do("PUT", "sys/leases/lookup", m{"lease_id": id}).Status == 400
+		})
+	}
+	id := fresh()
+	s.Root("PUT", "sys/leases/renew/"+id, m{})
+	s.Root("PUT", "sys/leases/revoke/"+id, m{"sync": true})
+	gone(id)
+	s.Root("PUT", "sys/leases/revoke/ids-mq/none", nil)
+	s.Root("PUT", "sys/leases/revoke", m{})
+	id = fresh()
+	s.Root("PUT", "sys/leases/revoke-prefix/ids-mq/creds", m{"sync": true})
+	gone(id)
+	id = fresh()
+	s.Root("PUT", "sys/leases/revoke-force/ids-mq/creds", nil)
+	gone(id)
+	s.Root("PUT", "sys/leases/revoke-prefix/ids-none", nil)
+	s.Root("PUT", "sys/leases/revoke-force/ids-none", nil)
+	s.Policy("ids-narrow", map[string][]string{"sys/leases/*": {"update"}})
+	tok := s.NewToken(m{"policies": []string{"ids-narrow"}})
+	s.Using(tok, "PUT", "sys/leases/revoke-prefix/ids-mq", nil)
+	s.Using(tok, "PUT", "sys/leases/revoke-force/ids-mq", nil)
+	s.Using(tok, "PUT", "sys/leases/revoke/ids-mq/none", nil)
+}
+
 func pki(s *Script) {
 	s.Mount("pki-a", "pki", nil)
 	s.Root("GET", "pki-a/cert/ca", nil)
