@@ -24,6 +24,7 @@ import (
 
 	"github.com/hashicorp/consul-template/template"
 	vault "github.com/hashicorp/vault/api"
+	"go.etcd.io/bbolt"
 )
 
 func f() {

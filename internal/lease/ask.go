@@ -18,10 +18,29 @@ const patience = 10 * time.Second
 type flight struct {
 	done chan struct{}
 	res  cred.Result
-	// left says that who asked went away before there was an answer.
+	// left says that who asked went away before there was an answer. Without that
+	// and without a result, the answer is what is held.
 	left bool
-	// keeps is the entry for which Keep asks, nil when somebody else does.
+	// keeps is the entry for which Keep asks, whether for another answer or
+	// whether the one there is still holds; nil when somebody else asks.
 	keeps *entry
+}
+
+// board begins the flight of an entry that Keep asks for, unless there is one. The
+// lock is held.
+func (m *Manager) board(e *entry) {
+	if f := m.flights[e.key]; f == nil || f.keeps != e {
+		m.flights[e.key] = &flight{done: make(chan struct{}), keeps: e}
+	}
+}
+
+// arrive ends it, if there is one. The lock is held.
+func (m *Manager) arrive(e *entry, res cred.Result, left bool) {
+	if f := m.flights[e.key]; f != nil && f.keeps == e {
+		delete(m.flights, e.key)
+		f.res, f.left = res, left
+		close(f.done)
+	}
 }
 
 // wish is one request of a call and the places where its answer goes.
@@ -183,11 +202,10 @@ func (m *Manager) attempt(ctx context.Context, wishes []*wish, give func(*wish))
 		wg.Go(func() {
 			select {
 			case <-f.done:
-				if f.left {
+				if w.res = m.shared(w.key, f); f.left || w.res.Secret == nil && w.res.Err == nil {
 					put(&again, w)
 					return
 				}
-				w.res = m.shared(w.key, f)
 			case <-ctx.Done():
 				w.res = cred.Result{Err: fmt.Errorf("%s: %w", w.req, context.Cause(ctx))}
 			}
@@ -253,7 +271,7 @@ func (m *Manager) lead(ctx context.Context, wishes []*wish, settled func(*wish))
 				m.gate.busy--
 			}
 			if !left {
-				m.arrived(w, c, res.Err, era, epoch)
+				m.arrived(w, c, res.Err, era, ownerOf(id), epoch)
 			}
 			m.mu.Unlock()
 			m.land(w, res, left)
@@ -264,7 +282,7 @@ func (m *Manager) lead(ctx context.Context, wishes []*wish, settled func(*wish))
 }
 
 // arrived takes note of an answer that somebody asked for. The lock is held.
-func (m *Manager) arrived(w *wish, c content, err error, era, epoch int) {
+func (m *Manager) arrived(w *wish, c content, err error, era int, owner string, epoch int) {
 	now := cred.Wall(time.Now())
 	e := m.entries[w.key]
 	if err == nil {
@@ -280,11 +298,11 @@ func (m *Manager) arrived(w *wish, c content, err error, era, epoch int) {
 		return
 	case err == nil && e == nil:
 		e = &entry{slot: slot{index: away}, key: w.key, req: w.req}
-		m.take(e, c, era, now)
+		m.take(e, c, era, owner, now)
 		m.entries[w.key] = e
 		m.count()
 	case err == nil:
-		m.take(e, c, era, now)
+		m.take(e, c, era, owner, now)
 	case e == nil:
 		return
 	case e.term.kind == static:

@@ -58,6 +58,7 @@ func (m *Manager) rewind(now time.Time, by time.Duration) {
 		default:
 			e.due = e.due.Add(-by)
 		}
+		m.save(e)
 	}
 	heap.Init(&m.queue)
 }
@@ -104,7 +105,7 @@ func (m *Manager) plan(now time.Time) plan {
 	}
 	for len(m.queue) > 0 && m.gate.room(now) > 0 && !m.queue[0].due.After(now) {
 		e := heap.Pop(&m.queue).(*entry)
-		if m.flights[e.key] != nil {
+		if f := m.flights[e.key]; f != nil && f.keeps != e {
 			continue // somebody asks for it already, and puts it back
 		}
 		p.tasks = append(p.tasks, m.begin(e, now))
@@ -129,7 +130,8 @@ func (m *Manager) begin(e *entry, now time.Time) task {
 	}
 	m.remark(e, now)
 	if e.act == fetch {
-		m.flights[e.key] = &flight{done: make(chan struct{}), keeps: e}
+		e.unproven = false
+		m.board(e)
 	}
 	m.gate.busy++
 	return task{
@@ -205,16 +207,17 @@ func (m *Manager) done(t task, o outcome, ended bool) {
 	m.gate.busy--
 	e := t.e
 	if t.act == fetch {
-		f := m.flights[e.key]
-		delete(m.flights, e.key)
-		if f.res.Err = o.err; o.err == nil {
-			f.res.Secret = o.secret
-		}
-		f.left = o.err != nil && ended
-		defer close(f.done)
+		defer m.arrive(e, cred.Result{Secret: o.secret, Err: o.err}, o.err != nil && ended)
 	}
 	if m.entries[e.key] != e {
+		if t.act == renew {
+			m.arrive(e, cred.Result{}, true)
+		}
 		return // nobody wants it any more
+	}
+	if e.unproven && t.act == renew && !ended && !m.proven(e, o.err) {
+		m.gate.blame(now, o.err, t.epoch, e.key)
+		return
 	}
 	defer m.queue.put(e)
 	switch {
@@ -239,10 +242,10 @@ func (m *Manager) done(t task, o outcome, ended bool) {
 	case t.act == renew:
 		m.renewed(e, o.lease, now)
 	default:
-		m.take(e, o.content, t.era, now)
+		m.take(e, o.content, t.era, ownerOf(t.id), now)
 	}
 	m.report(t.act, "success")
-	if t.era != m.era && e.term.bound {
+	if t.era != m.era && e.term.bound && !m.owns(e) {
 		e.act, e.due = fetch, now
 	}
 	if e.touched {

@@ -40,6 +40,21 @@ type Identity interface {
 	Renew(ctx context.Context, id string, increment time.Duration) (cred.Lease, error)
 }
 
+// Owner is an Identity that says which token it speaks for. Answers that end with
+// that token are kept when the next Identity speaks for the same one; of an
+// Identity that is no Owner nobody can know.
+type Owner interface {
+	// Accessor is the token's, "" where it has none.
+	Accessor() string
+}
+
+func ownerOf(id Identity) string {
+	if o, ok := id.(Owner); ok {
+		return o.Accessor()
+	}
+	return ""
+}
+
 // Options are the habits of a Manager.
 type Options struct {
 	// StaticInterval is how often an answer without an end is looked at, 5m
@@ -97,9 +112,10 @@ type Manager struct {
 	gate    gate
 	// moved are the keys whose content changed and that nobody was told of yet.
 	moved map[string]bool
-	// id is who asks, nil before the first Use; era counts the calls of Use, and
-	// arrival is closed by the next.
+	// id is who asks, nil before the first Use, and owner the accessor of its
+	// token; era counts the calls of Use, and arrival is closed by the next.
 	id      Identity
+	owner   string
 	era     int
 	arrival chan struct{}
 	// watched is when somebody last looked for what comes to its end.
@@ -117,11 +133,12 @@ func New(o Options) *Manager {
 }
 
 // Use sets who asks from now on: a new token. What ends with the token before is
-// due now, and so is what failed; all else keeps its time. It never blocks.
+// due now, unless this one is the same (see Owner), and so is what failed; all else
+// keeps its time. It never blocks.
 func (m *Manager) Use(id Identity) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.id = id
+	m.id, m.owner = id, ownerOf(id)
 	m.era++
 	close(m.arrival)
 	m.arrival = make(chan struct{})
@@ -130,8 +147,12 @@ func (m *Manager) Use(id Identity) {
 	now := cred.Wall(time.Now())
 	for _, e := range m.entries {
 		e.blind = false // another policy may allow the metadata
-		switch {
-		case e.term.bound:
+		switch ends := e.term.bound && !m.owns(e); {
+		case ends && (e.restored || e.unproven):
+			m.forget(e)
+		case e.restored:
+			m.prove(e, now)
+		case ends:
 			e.act, e.due = fetch, now
 		case e.failures > 0:
 			e.due = now
@@ -147,15 +168,26 @@ func (m *Manager) Retain(keys map[string]bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for key, e := range m.entries {
-		if keys[key] {
-			continue
+		if !keys[key] {
+			m.drop(e)
 		}
-		delete(m.entries, key)
-		delete(m.moved, key)
-		m.queue.take(e)
 	}
 	m.count()
 }
+
+// drop lets go of an entry. Who works on it ends its flight. The lock is held.
+func (m *Manager) drop(e *entry) {
+	delete(m.entries, e.key)
+	delete(m.moved, e.key)
+	m.unsave(e)
+	if e.index != away {
+		m.queue.take(e)
+		m.arrive(e, cred.Result{}, true)
+	}
+}
+
+// owns reports whether an entry ends with the token that is in use.
+func (m *Manager) owns(e *entry) bool { return e.owner != "" && e.owner == m.owner }
 
 // Touch has the secret at an API path looked at now, and the list that it stands
 // in, because somebody says that it changed. Of a version 2 key-value engine the

@@ -19,6 +19,14 @@ type entry struct {
 	content
 	// granted is what the lease was at first.
 	granted time.Duration
+	// owner is the accessor of the token that asked for it, "" for nobody knows.
+	owner string
+	// restored says that it is of an earlier process, and there was no Use since;
+	// unproven, that no renewal has shown yet that the server still knows it. It
+	// is not given to anybody until then.
+	restored, unproven bool
+	// saved says that the store has it.
+	saved bool
 	// blind says that the version cannot be had without reading the data.
 	blind bool
 
@@ -45,7 +53,7 @@ const (
 )
 
 // good reports whether the answer may be given at now.
-func (e *entry) good(now time.Time) bool { return e.has && !e.term.over(now) }
+func (e *entry) good(now time.Time) bool { return e.has && !e.unproven && !e.term.over(now) }
 
 // slot is what a queue has to know of what it holds.
 type slot struct {

@@ -487,7 +487,10 @@ func TestALeaseThatIsRenewedToNothingIsRenewedNoMore(t *testing.T) {
 		asked, over := 0, false
 		w.Hold(Held{
 			Key: "k", Lease: cred.Lease{Duration: time.Hour, Renewable: true},
-			Renew: func(context.Context, time.Duration) (cred.Lease, error) { asked++; return cred.Lease{Renewable: true}, nil },
+			Renew: func(context.Context, time.Duration) (cred.Lease, error) {
+				asked++
+				return cred.Lease{Renewable: true}, nil
+			},
 			Ended: func() { over = true },
 		})
 		time.Sleep(59 * time.Minute)

@@ -22,17 +22,20 @@ const (
 	most  = 16 // doublings
 )
 
-// take makes what era was answered the content of an entry.
-func (m *Manager) take(e *entry, c content, era int, now time.Time) {
+// take makes what the token of owner was answered in an era the content of an
+// entry.
+func (m *Manager) take(e *entry, c content, era int, owner string, now time.Time) {
 	if m.entries[e.key] == e && (!e.has || !e.same(&c.answer)) {
 		m.moved[e.key] = true
 	}
 	m.recovered(e)
 	e.has, e.content, e.granted, e.told = true, c, c.lease.Duration, toldNothing
+	e.owner, e.unproven = owner, false
 	m.schedule(e, now)
-	if era != m.era && e.term.bound {
+	if era != m.era && e.term.bound && !m.owns(e) {
 		e.act, e.due = fetch, now
 	}
+	m.save(e)
 }
 
 // renewed takes in what a renewal brought. One that brings noticeably less than
@@ -48,6 +51,7 @@ func (m *Manager) renewed(e *entry, l cred.Lease, now time.Time) {
 	e.term.renewable = l.Renewable && l.Duration >= share(e.granted, 0.9)
 	e.told = toldNothing
 	m.schedule(e, now)
+	m.save(e)
 	if !e.term.renewable {
 		m.o.Log.Debug("lease reaches its last moment, and will be fetched anew", "request", e.req.String(), "left", l.Duration, "at", e.due)
 	}
@@ -125,6 +129,7 @@ func (m *Manager) gone(e *entry, now time.Time) {
 		m.moved[e.key] = true
 	}
 	e.has, e.content = false, content{term: term{kind: static, from: now}}
+	m.unsave(e)
 	e.act, e.due = e.term.next(m.rules, luck())
 }
 

@@ -186,3 +186,31 @@ func TestVersion(t *testing.T) {
 		t.Errorf("%d preflights for two mounts", n)
 	}
 }
+
+func TestWhatOutlivesAOneShotIsToldWithItsRequest(t *testing.T) {
+	s := serve(t, map[string]func(http.ResponseWriter, *http.Request){
+		"GET kv2/data/a":         data(`{"data":{"data":{"n":"1"},"metadata":{}}}`),
+		"GET database/creds/x":   data(`{"lease_id":"database/creds/x/1","lease_duration":60,"renewable":true,"data":{"a":"b"}}`),
+		"PUT auth/token/create":  data(`{"auth":{"client_token":"hvs.x","accessor":"acc","lease_duration":60,"orphan":true}}`),
+		"PUT database/creds/own": data(`{"lease_id":"database/creds/own/1","lease_duration":60,"data":{"a":"b"}}`),
+	})
+	r := reader(t, s, Options{})
+	reqs := []cred.Request{
+		{Path: "kv2/a"}, {Path: "database/creds/x"}, {Op: cred.OpWrite, Path: "auth/token/create", Body: map[string]any{"ttl": "1m"}},
+		{Op: cred.OpWrite, Path: "database/creds/own", Fresh: true},
+	}
+	for range 2 {
+		for _, res := range r.ReadAll(t.Context(), reqs) {
+			if res.Err != nil {
+				t.Fatal(res.Err)
+			}
+		}
+	}
+	got := map[string]bool{}
+	for _, l := range r.Leased() {
+		got[l.Request.Key()] = l.Secret.Lease.ID != "" || l.Secret.Auth != nil
+	}
+	if len(got) != 2 || !got[reqs[1].Key()] || !got[reqs[2].Key()] || len(r.Leased()) != 2 {
+		t.Errorf("%v", r.Leased())
+	}
+}
