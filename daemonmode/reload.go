@@ -89,7 +89,7 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 		return slices.ContainsFunc(sections, func(s string) bool { return old.Sections[s] != next.Sections[s] })
 	}
 	login := changed("vault", "auth") || (old.Access.Events == nil) != (next.Access.Events == nil)
-	passing := login || changed("proxy")
+	passing := login || changed("proxy") || (old.Proxy.Handler == nil) != (next.Proxy.Handler == nil)
 	next.keep(old, login, passing, changed("exec"))
 	leases := login || old.Leases.StaticInterval != next.Leases.StaticInterval || old.Leases.Threshold != next.Leases.Threshold
 	steps := d.steps(changed, login, leases, passing)

@@ -101,19 +101,19 @@ func Run(ctx context.Context, j Job) (Report, error) {
 		rep.Templates, templates = j.Templates.Render(ctx, reads)
 	}
 	both.Wait()
-	j.bequeath(reads)
+	j.bequeath(tok, reads)
 	rep.wrote(len(j.Sinks), time.Now())
 
 	return rep, errors.Join(sinks, templates, j.goodbye(ctx, tok, reads.Leases()))
 }
 
 // bequeath leaves the leases to the process that goes on with them.
-func (j Job) bequeath(reads *reader.Reader) {
+func (j Job) bequeath(tok cred.Token, reads *reader.Reader) {
 	if j.Store == nil {
 		return
 	}
 	for _, l := range reads.Leased() {
-		lease.Save(j.Store, l.Request, l.Secret)
+		lease.Save(j.Store, tok.Accessor, l.Request, l.Secret)
 	}
 }
 

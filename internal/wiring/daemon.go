@@ -177,18 +177,23 @@ func filesIn(dir string) []string {
 
 // identity is the server as one token sees it.
 type identity struct {
-	reads  *reader.Reader
-	client *vault.Client
+	reads    *reader.Reader
+	client   *vault.Client
+	accessor string
 }
 
 // identity looks with the token that the session has now. What fails is tried
 // again by the lease manager and the templates, who know what else is due.
 func (p *Parts) identity() lease.Identity {
-	c := p.Session.Client(p.Client)
+	tok := p.Session.State().Token
+	c := p.Client.As(tok.Value)
 	o := p.Reads
 	o.Retry, o.Fleeting = retry.Schedule{}, true
-	return identity{reads: reader.New(c, o), client: c}
+	return identity{reader.New(c, o), c, tok.Accessor}
 }
+
+// Accessor implements lease.Owner.
+func (i identity) Accessor() string { return i.accessor }
 
 func (i identity) ReadEach(ctx context.Context, reqs []cred.Request, each func(int, cred.Result)) {
 	i.reads.ReadEach(ctx, reqs, each)

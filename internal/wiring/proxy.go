@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"latchkey/internal/cache"
@@ -41,7 +42,7 @@ func identityName(a *config.AutoAuth) string {
 
 // proxied makes the proxy, and the cache if there is to be one.
 func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
-	if f.APIProxy == nil && f.Cache == nil {
+	if !slices.ContainsFunc(f.Listeners, func(l config.Listener) bool { return l.Role != metricsOnly }) {
 		return Proxied{}, nil
 	}
 	c := serverConfig(f, o, "proxying")
@@ -74,6 +75,9 @@ func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
 	}
 	return x, nil
 }
+
+// metricsOnly is the role of a listener that passes nothing on.
+const metricsOnly = "metrics_only"
 
 // idleUpstream is how many connections to the server may wait for the next
 // request. Fewer would be opened and closed all the time under load.
