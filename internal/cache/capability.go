@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"crypto/sha256"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,9 @@ type holder struct {
 	// What the server said of its rights until strict counts no more, not even for
 	// one answer; what it said until soft is to be asked again.
 	strict, soft atomic.Int64
+	// ends is when the token ends, as far as is known; 0 for no end, and for an
+	// identity of ours, whose login says.
+	ends atomic.Int64
 
 	mu sync.Mutex
 	// blind are the mounts whose metadata it may not read.
@@ -92,6 +96,9 @@ func (c *Cache) right(e *entry, now int64) right {
 	if h.gone.Load() || checked <= c.strict.Load() || checked <= h.strict.Load() || now < checked-slack {
 		return barred
 	}
+	if ends := h.ends.Load(); ends != 0 && now >= ends {
+		return barred
+	}
 	due := checked + c.interval
 	if soft := h.soft.Load(); checked <= soft {
 		due = min(due, soft)
@@ -113,8 +120,60 @@ func (c *Cache) token(who exchange.Who) (cred.Redacted, bool) {
 	}
 	c.ours.mu.Lock()
 	defer c.ours.mu.Unlock()
-	tok, ok := c.ours.tokens[who.Lent]
-	return tok, ok
+	tok := c.ours.tokens[who.Lent]
+	return tok, !tok.Empty()
+}
+
+// until says when a client's token ends, 0 for never. It is looked up once: what is
+// given out without asking must not be given to a token that is used up or over.
+// It is false for one that may not be looked up or has its uses counted.
+func (c *Cache) until(ctx context.Context, q *question) (int64, bool) {
+	f, tok := &c.family, q.a.Who.Token
+	switch {
+	case q.a.Who.Lent != "":
+		return 0, true
+	case tok.Empty() || c.o.Server == nil:
+		return 0, false
+	case c.o.Leases != nil && !isBatch(tok):
+		// The family hears of its end and of its renewals.
+		if !f.knows(ctx, q.a, &exchange.Answer{Token: tok}) {
+			return 0, false
+		}
+		f.lock()
+		defer f.unlock()
+		if m := f.byToken[idOf(tok)]; m != nil {
+			return m.until, true
+		}
+		return 0, false
+	}
+	c.store.mu.Lock()
+	h := c.holders[holderID(q.a.Who)]
+	c.store.mu.Unlock()
+	if h != nil {
+		if ends := h.ends.Load(); ends == 0 || q.sent < ends {
+			return ends, true
+		}
+	}
+	f.lock()
+	left := f.refused[idOf(tok)].Sub(now())
+	f.unlock()
+	if left > 0 && left <= aLongWhile {
+		return 0, false
+	}
+	info, err := c.o.Server.Lookup(ctx, tok, q.a.Namespace)
+	if err != nil || info.Uses > 0 {
+		f.lock()
+		defer f.unlock()
+		f.refuse(idOf(tok), aShortWhile)
+		return 0, false
+	}
+	if info.Lease.Issued.IsZero() {
+		info.Lease.Issued = time.Unix(0, q.sent)
+	}
+	if ends := info.Lease.Expires(); !ends.IsZero() {
+		return ends.UnixNano(), true
+	}
+	return 0, true
 }
 
 // ours are the tokens of our identities.

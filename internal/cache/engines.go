@@ -66,7 +66,7 @@ func (c *Cache) isKV(ctx context.Context, q *question) bool {
 	}
 	e := engine{namespace: q.at.namespace, path: first + "/", until: q.sent + int64(time.Minute)}
 	if m, err := c.o.Server.Mount(ctx, tok, q.at.namespace, q.at.path); err == nil {
-		e.kv, e.until = m.Type == "kv" || m.Type == "generic", q.sent+int64(10*time.Minute)
+		e.kv, e.until = m.Type == "kv", q.sent+int64(10*time.Minute)
 		if e.path = m.Path; m.Path == "" || !strings.HasPrefix(q.at.path, m.Path) {
 			// The namespace stands in the path, so that nobody knows where it ends.
 			e.path = q.at.path[:strings.LastIndexByte(q.at.path, '/')+1]

@@ -40,8 +40,11 @@ type kv struct {
 	// delay is how long a client's request takes.
 	delay time.Duration
 
-	reads, metas, caps, mounts atomic.Int64
-	capPaths                   []string
+	// tokens are those of which there is more to say than that they never end.
+	tokens map[string]cred.Token
+
+	reads, metas, caps, mounts, lookups atomic.Int64
+	capPaths                            []string
 }
 
 type version struct {
@@ -49,7 +52,9 @@ type version struct {
 	created time.Time
 }
 
-func newKV() *kv { return &kv{versions: map[string][]version{}, denied: map[string]bool{}} }
+func newKV() *kv {
+	return &kv{versions: map[string][]version{}, denied: map[string]bool{}, tokens: map[string]cred.Token{}}
+}
 
 // set writes behind the cache's back.
 func (s *kv) set(path, value string) {
@@ -201,8 +206,19 @@ func (s *kv) Mount(ctx context.Context, tok cred.Redacted, namespace, path strin
 	return vault.Mount{Path: "secret/", Type: "kv", KV2: true}, nil
 }
 
-func (s *kv) Lookup(context.Context, cred.Redacted, string) (cred.Token, error) {
-	return cred.Token{}, &vault.Error{Kind: vault.ErrDenied, Status: 403}
+func (s *kv) Lookup(_ context.Context, tok cred.Redacted, _ string) (cred.Token, error) {
+	s.lookups.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return cred.Token{}, s.down
+	}
+	info, known := s.tokens[tok.Reveal()]
+	if !known && s.denied[tok.Reveal()] {
+		return cred.Token{}, &vault.Error{Kind: vault.ErrDenied, Status: 403}
+	}
+	info.Value = tok
+	return info, nil
 }
 
 func (s *kv) RenewToken(context.Context, cred.Redacted, string) (cred.Lease, error) {

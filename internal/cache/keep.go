@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"latchkey/internal/retry"
@@ -72,16 +73,31 @@ func (c *Cache) Keep(ctx context.Context) error {
 	}
 }
 
-// setBack moves the ends of leases along with the clock. Statics see it by
-// themselves.
+// setBack moves moments along with the clock: the ends of leases, so that none is
+// later than it was, and what would else be in the future for a long time. Statics
+// see for themselves that they are from the future.
 func (c *Cache) setBack(by time.Duration) {
+	back := func(at *atomic.Int64) {
+		if was := at.Load(); was != 0 {
+			at.CompareAndSwap(was, was-int64(by))
+		}
+	}
 	c.store.mu.Lock()
 	defer c.store.mu.Unlock()
 	for _, e := range c.store.leased.entries {
-		if ends := e.ends.Load(); ends != 0 {
-			e.ends.CompareAndSwap(ends, ends-int64(by))
-		}
+		back(&e.ends)
 	}
+	for _, h := range c.holders {
+		back(&h.strict)
+		back(&h.soft)
+		back(&h.ends)
+	}
+	for i := range c.changes.stripes {
+		back(&c.changes.stripes[i].until)
+	}
+	back(&c.changes.until)
+	back(&c.strict)
+	back(&c.touched)
 	c.away.Store(0)
 }
 
@@ -118,7 +134,11 @@ func (k *keeper) report() {
 
 // verify asks whether those who were answered may still read what they got.
 func (k *keeper) verify(ctx context.Context) {
-	waiting := k.c.checks.take()
+	at := time.Now().UnixNano()
+	waiting := slices.DeleteFunc(k.c.checks.take(), func(e *entry) bool {
+		// It may have been answered, or have gone, since it was put there.
+		return k.c.right(e, at) != late || k.c.store.get(&e.key) != e
+	})
 	for len(waiting) > 0 && ctx.Err() == nil {
 		var batch []*entry
 		batch, waiting = alike(waiting)
@@ -159,8 +179,7 @@ func (c *Cache) verify(ctx context.Context, batch []*entry) error {
 	h := first.holder
 	tok, ok := c.token(h.who)
 	if !ok || c.o.Server == nil {
-		c.withdraw(batch)
-		return nil
+		return nil // there is nobody to ask for; the next read waits for a login
 	}
 	paths := make([]string, 0, len(batch))
 	for _, e := range batch {

@@ -16,7 +16,7 @@ import (
 
 // filled is a cache with n secrets of a kilobyte, and who asks for them.
 func filled(tb testing.TB, n int) (*Cache, []*exchange.Ask) {
-	c := New(Options{MaxBytes: 1 << 30, Static: Static{TTL: time.Hour, Stale: time.Hour, Capabilities: time.Hour}})
+	c := New(Options{MaxBytes: 1 << 30, Server: newKV(), Static: Static{TTL: time.Hour, Stale: time.Hour, Capabilities: time.Hour}})
 	asks := make([]*exchange.Ask, n)
 	secret := strings.Repeat("x", 760)
 	for i := range asks {

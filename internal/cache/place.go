@@ -141,6 +141,9 @@ func upheaval(path string) bool {
 // policies says whether a write at a path may change what somebody may do.
 func policies(path string) bool {
 	path = "/" + path
-	return strings.Contains(path, "/sys/polic") || strings.Contains(path, "/identity/") ||
-		strings.Contains(path, "/sys/control-group") || strings.Contains(path, "/sys/managed-polic")
+	if strings.Contains(path, "/sys/polic") || strings.Contains(path, "/sys/control-group") {
+		return true
+	}
+	_, what, ok := strings.Cut(path, "/identity/")
+	return ok && (strings.HasPrefix(what, "entity") || strings.HasPrefix(what, "group") || strings.HasPrefix(what, "persona") || strings.HasPrefix(what, "alias"))
 }

@@ -109,7 +109,7 @@ func (c *Cache) renew(q *question, old *entry) *exchange.Answer {
 	e.ans.At = time.Unix(0, q.sent)
 	e.checked.Store(old.checked.Load())
 	c.lasts(e, q.sent)
-	return c.insert(q, e, nil)
+	return c.insert(q, e, nil, old.holder.ends.Load())
 }
 
 // hurry asks the server, not longer than patience where there is something else

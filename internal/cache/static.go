@@ -41,7 +41,14 @@ func (c *Cache) static(ctx context.Context, q *question, t top, ans *exchange.An
 	if !c.isStatic(ctx, q, t, ans) || !json.Valid(ans.Body) {
 		return nil
 	}
-	return c.putStatic(q, ans)
+	ends, ok := c.until(ctx, q)
+	if !ok {
+		return nil
+	}
+	e := newEntry(q.k, q.at, ans, true)
+	e.checked.Store(q.sent)
+	c.lasts(e, q.sent)
+	return c.insert(q, e, ans.Header, ends)
 }
 
 func (c *Cache) isStatic(ctx context.Context, q *question, t top, ans *exchange.Answer) bool {
@@ -51,22 +58,13 @@ func (c *Cache) isStatic(ctx context.Context, q *question, t top, ans *exchange.
 	if t.leaseID != "" || t.hasAuth || t.hasWrap || len(t.data) == 0 || t.data[0] != '{' {
 		return false
 	}
-	if q.a.Who.Lent == "" && q.a.Who.Token.Empty() || asksForMore(q.a.Query) || strings.HasSuffix(q.at.path, "/") {
+	if asksForMore(q.a.Query) || strings.HasSuffix(q.at.path, "/") {
 		return false
 	}
 	if t.mountType != "" {
 		return t.mountType == "kv"
 	}
 	return c.isKV(ctx, q)
-}
-
-// putStatic keeps an answer that was asked for at the time of q, unless something
-// was written since.
-func (c *Cache) putStatic(q *question, ans *exchange.Answer) *exchange.Answer {
-	e := newEntry(q.k, q.at, ans, true)
-	e.checked.Store(q.sent)
-	c.lasts(e, q.sent)
-	return c.insert(q, e, ans.Header)
 }
 
 // lasts says until when a static answer is good that was seen to be right at now.
@@ -80,8 +78,9 @@ func (c *Cache) lasts(e *entry, now int64) {
 	e.ends.Store(ends)
 }
 
-// insert puts a static entry into the store, if what it was made of still stands.
-func (c *Cache) insert(q *question, e *entry, h http.Header) *exchange.Answer {
+// insert puts a static entry into the store, if nothing was written since q was
+// sent. until is when the holder's token ends.
+func (c *Cache) insert(q *question, e *entry, h http.Header, until int64) *exchange.Answer {
 	c.store.mu.Lock()
 	ok := false
 	var out dropped
@@ -92,6 +91,7 @@ func (c *Cache) insert(q *question, e *entry, h http.Header) *exchange.Answer {
 			e.dress(&c.store, h)
 		}
 		e.holder, e.turn = c.holder(q.a.Who), q.turn
+		e.holder.ends.Store(until)
 		out, ok = c.store.put(e)
 	}
 	c.store.mu.Unlock()
@@ -109,7 +109,11 @@ func newEntry(k Key, at place, ans *exchange.Answer, static bool) *entry {
 	copy(buf, ans.Body)
 	copy(buf[n+copy(buf[n:], at.namespace):], at.path)
 	e := &entry{key: k, path: buf[n:], in: uint16(len(at.namespace)), leased: !static}
-	e.ans = exchange.Answer{Status: ans.Status, Body: buf[:n:n], At: ans.At, Token: ans.Token, From: exchange.Hit}
+	given := ans.At.Round(0)
+	if given.IsZero() {
+		given = now()
+	}
+	e.ans = exchange.Answer{Status: ans.Status, Body: buf[:n:n], At: given, Token: ans.Token, From: exchange.Hit}
 	e.cost = int32(overhead + len(buf))
 	return e
 }

@@ -69,6 +69,20 @@ func TestAnUnchangedSecretIsRenewedByItsMetadata(t *testing.T) {
 	})
 }
 
+func TestAThousandWhoFindASecretTooOldLookOnce(t *testing.T) {
+	story(t, Options{}, func(b *bench) {
+		a := get("t", "secret/data/a")
+		b.want(a, 200, exchange.Miss, "one")
+		time.Sleep(time.Minute)
+		for _, ans := range b.crowd(1000, func(int) *exchange.Ask { return a }, b.fetch(a, "t")) {
+			if ans.From != exchange.Hit {
+				t.Fatalf("%q", ans.From)
+			}
+		}
+		b.counts(1, 1, 0)
+	})
+}
+
 func TestMetadataThatMayNotBeReadIsNotAskedForTwice(t *testing.T) {
 	story(t, Options{}, func(b *bench) {
 		b.blind = true
@@ -475,13 +489,69 @@ func TestADeadTokenLeavesNothing(t *testing.T) {
 	})
 }
 
+func TestATokenIsGivenNothingAfterItsEnd(t *testing.T) {
+	for _, tok := range []string{"hvs.x", "hvb.x"} {
+		for _, leases := range []Leases{nil, &idle{}} {
+			story(t, Options{Leases: leases, Static: Static{TTL: time.Hour, Stale: time.Hour, Capabilities: time.Hour}}, func(b *bench) {
+				b.tokens[tok] = cred.Token{Lease: cred.Lease{Duration: time.Minute, Issued: time.Now()}}
+				a := get(tok, "secret/data/a")
+				b.want(a, 200, exchange.Miss, "one")
+				time.Sleep(time.Minute - 1)
+				b.want(a, 200, exchange.Hit, "one")
+				if leases != nil || tok == "hvb.x" {
+					b.want(get(tok, "secret/data/a?version=1"), 200, exchange.Miss, "one")
+				}
+				if n := b.lookups.Load(); n != 1 {
+					t.Errorf("%s: %d look-ups", tok, n)
+				}
+				time.Sleep(1)
+				b.with(func() { b.down = unreachable })
+				if ans, err := b.ask(a); err == nil {
+					t.Errorf("%s: %q after its end", tok, ans.From)
+				}
+				// Its owner renewed it, and nobody told us.
+				b.with(func() {
+					b.down = nil
+					b.tokens[tok] = cred.Token{Lease: cred.Lease{Duration: time.Minute, Issued: time.Now()}}
+				})
+				// What was asked for while the end was noticed is not kept.
+				b.want(a, 200, exchange.Miss, "one")
+				_, _ = b.ask(a)
+				b.want(a, 200, exchange.Hit, "one")
+			})
+		}
+	}
+}
+
+func TestATokenWhoseUsesAreCountedIsNotSparedAny(t *testing.T) {
+	for _, leases := range []Leases{nil, &idle{}} {
+		story(t, Options{Leases: leases}, func(b *bench) {
+			b.tokens["t"] = cred.Token{Uses: 3}
+			for range 3 {
+				b.want(get("t", "secret/data/a"), 200, exchange.Miss, "one")
+			}
+			if n := b.lookups.Load(); n != 1 {
+				t.Errorf("%d look-ups", n)
+			}
+		})
+	}
+}
+
 func TestAChangedPolicyCountsAtOnce(t *testing.T) {
+	for _, policy := range []string{"sys/policies/acl/app", "sys/policy/app", "n/sys/policy/app", "identity/group/id/1", "identity/entity"} {
+		aPolicyChanges(t, policy)
+	}
+}
+
+func aPolicyChanges(t *testing.T, policy string) {
 	story(t, Options{Static: Static{TTL: time.Hour}}, func(b *bench) {
 		a := get("t", "secret/data/a")
 		b.want(a, 200, exchange.Miss, "one")
 		time.Sleep(time.Second)
+		b.Passed(put("root", "identity/oidc/key/a", "{}"), 204)
+		b.want(a, 200, exchange.Hit, "one")
 		b.denied["t secret/data/a"] = true
-		b.Passed(put("root", "sys/policies/acl/app", "{}"), 204)
+		b.Passed(put("root", policy, "{}"), 204)
 		b.want(a, 403, exchange.Miss, "denied")
 	})
 }

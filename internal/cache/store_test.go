@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,9 +226,7 @@ func TestKeepTakesOutWhatIsOverAndCounts(t *testing.T) {
 			_, _ = b.ask(get("t", "secret/data/a"))
 		}
 		time.Sleep(2 * time.Second)
-		if m.counts["cache.hit"] != 2 || m.counts["cache.miss"] != 1 || m.gauges["cache.entries"] != 2 {
-			t.Errorf("%v %v", m.counts, m.gauges)
-		}
+		m.want(t, 2, 1, 2)
 		time.Sleep(2 * time.Minute)
 		if s := b.Stats(); s.Leased != 0 || s.Entries != 1 || s.Evictions != 0 {
 			t.Errorf("%+v", s)
@@ -237,21 +236,38 @@ func TestKeepTakesOutWhatIsOverAndCounts(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		stop()
-		if m.counts["cache.hit"] != 2 || m.counts["cache.miss"] != 1 || m.gauges["cache.entries"] != 0 {
-			t.Errorf("%v %v", m.counts, m.gauges)
-		}
+		m.want(t, 2, 1, 0)
 	})
 }
 
-// counter is used by one goroutine at a time.
 type counter struct {
+	mu     sync.Mutex
 	counts map[string]int
 	gauges map[string]float64
 }
 
-func (c *counter) Count(name string, n int, _ ...meter.Label)          { c.counts[name] += n }
-func (c *counter) Gauge(name string, v float64, _ ...meter.Label)      { c.gauges[name] = v }
-func (c *counter) Time(name string, d time.Duration, _ ...meter.Label) {}
+func (c *counter) Count(name string, n int, _ ...meter.Label) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[name] += n
+}
+
+func (c *counter) Gauge(name string, v float64, _ ...meter.Label) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gauges[name] = v
+}
+
+func (c *counter) Time(string, time.Duration, ...meter.Label) {}
+
+func (c *counter) want(t *testing.T, hits, misses int, entries float64) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts["cache.hit"] != hits || c.counts["cache.miss"] != misses || c.gauges["cache.entries"] != entries {
+		t.Errorf("%v %v", c.counts, c.gauges)
+	}
+}
 
 func TestPathsAreClearedInTheirNamespaceOnly(t *testing.T) {
 	story(t, Options{}, func(b *bench) {
