@@ -59,7 +59,6 @@ const (
 	byRefusal   = "our own refusals"
 	byOther     = "paths outside of `/v1/`"
 	byHeader    = "what `require_request_header` guards"
-	byBare      = "a listener without `api_proxy` and `cache`"
 )
 
 var scenes = map[string]scene{
@@ -308,7 +307,8 @@ var noCacheSteps = []step{
 }
 
 var bareSteps = []step{
-	{what: "no token", differs: byBare, latchkey: `404 {"errors"`, path: "proxy-kv1/shared"},
-	{what: "a client's own token", differs: byBare, latchkey: `404 {"errors"`, path: "auth/token/lookup-self", header: []string{"X-Vault-Token: {own}"}},
+	{what: "no token", path: "proxy-kv1/shared"},
+	{what: "a client's own token", differs: byNoCache, latchkey: `200 {`, path: "auth/token/lookup-self", header: []string{"X-Vault-Token: {own}"}},
+	clearing("clear where nothing is cached", `{"type":"all"}`, step{}),
 	{what: "metrics", path: "/agent/v1/metrics", shape: true},
 }

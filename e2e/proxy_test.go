@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -62,29 +63,36 @@ type step struct {
 // subject is one of the two programs at work.
 type subject struct {
 	*testing.T
-	name  string
-	dir   string
-	host  string
-	front *vaulttest.Proxy
-	vars  map[string]string
-	unix  *http.Client
-	cmd   *exec.Cmd
-	ended <-chan struct{}
-	log   *os.File
+	name   string
+	binary string
+	dir    string
+	host   string
+	front  *vaulttest.Proxy
+	vars   map[string]string
+	unix   *http.Client
+	cmd    *exec.Cmd
+	ended  <-chan struct{}
+	log    *os.File
 }
 
-// Hosts of loopback of its own for each subject: a port of 127.0.0.1 may be taken
+// Each subject has a host of loopback of its own: a port of 127.0.0.1 may be taken
 // between the moment that it is chosen and the one that it is used.
-var subjects atomic.Int32
+var (
+	network  = 0x100 + rand.IntN(0xfd00)
+	subjects atomic.Int32
+)
 
 const firstPort = 18200
 
 var ports = map[string]int{"": firstPort, "guarded": firstPort + 1, "metrics": firstPort + 2}
 
+// serve starts a program with a configuration, and waits until it serves.
 func serve(t *testing.T, name, binary, config string, site *vaulttest.Admin) *subject {
 	t.Helper()
-	s := &subject{T: t, name: name, dir: t.TempDir(), host: fmt.Sprintf("127.83.%d.%d", os.Getpid()%250, subjects.Add(1)), vars: map[string]string{"me": name}}
-	s.front = vaulttest.NewProxy(t, site.Addr, nil)
+	s := &subject{
+		T: t, name: name, binary: binary, dir: t.TempDir(), vars: map[string]string{"me": name},
+		host: fmt.Sprintf("127.%d.%d.%d", network>>8, network&0xff, subjects.Add(1)), front: vaulttest.NewProxy(t, site.Addr, nil),
+	}
 	socket := filepath.Join(s.dir, "socket")
 	s.unix = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -92,30 +100,42 @@ func serve(t *testing.T, name, binary, config string, site *vaulttest.Admin) *su
 	t.Cleanup(s.unix.CloseIdleConnections)
 	s.write("role_id", site.Do("GET", "auth/proxy-login/role/app/role-id", nil).Str("data.role_id"))
 	s.write("secret_id", site.SecretID("proxy-login", "app"))
-	config = strings.NewReplacer("{vault}", s.front.Addr(), "{host}", s.host, "{socket}", socket).Replace(config)
-	s.write("config.hcl", config)
-	command := map[string]string{"agent": "agent", "latchkey": "daemon"}[name]
-	s.cmd = exec.Command(binary, command, "-config=config.hcl", "-log-level=debug")
-	s.cmd.Dir, s.cmd.Env = s.dir, environment(t)
+	s.write("other_role_id", site.Do("GET", "auth/proxy-login/role/other/role-id", nil).Str("data.role_id"))
+	s.write("other_secret_id", site.SecretID("proxy-login", "other"))
+	s.write("config.hcl", strings.NewReplacer("{vault}", s.front.Addr(), "{host}", s.host, "{socket}", socket).Replace(config))
 	var err error
 	if s.log, err = os.Create(filepath.Join(s.dir, "log")); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	if s.ended, err = server.Start(s.cmd); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
-		<-s.ended
+		s.kill()
 		_ = s.log.Close()
 		if t.Failed() {
 			text, _ := os.ReadFile(s.log.Name())
 			t.Logf("%s said:\n%s", name, text[max(0, len(text)-8000):])
 		}
 	})
+	s.start()
+	return s
+}
+
+// start starts the program, or starts it again.
+func (s *subject) start() {
+	s.Helper()
+	command := map[string]string{"agent": "agent", "latchkey": "daemon"}[s.name]
+	s.cmd = exec.Command(s.binary, command, "-config=config.hcl", "-log-level=debug")
+	s.cmd.Dir, s.cmd.Env = s.dir, append(environment(s.T), "LATCHKEY_E2E_KEY=a key for tests alone")
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	var err error
+	if s.ended, err = server.Start(s.cmd); err != nil {
+		s.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(s.dir, "config.hcl"))
+	if err != nil {
+		s.Fatal(err)
+	}
 	s.until("it serves", func() bool {
-		if strings.Contains(config, "sink") {
+		if bytes.Contains(config, []byte("sink")) {
 			if _, err := os.Stat(filepath.Join(s.dir, "token")); err != nil {
 				return false
 			}
@@ -126,7 +146,14 @@ func serve(t *testing.T, name, binary, config string, site *vaulttest.Admin) *su
 		}
 		return err == nil
 	})
-	return s
+}
+
+// kill ends the program with no chance to do anything.
+func (s *subject) kill() {
+	if s.ended != nil {
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+	}
 }
 
 func (s *subject) write(name, text string) {
@@ -341,6 +368,10 @@ func TestTheCachingProxy(t *testing.T) {
 			scenes[name].play(t, site, agent, latchkey, string(docs))
 		})
 	}
+	t.Run("does what the agent does not", func(t *testing.T) {
+		t.Parallel()
+		alone(t, serve(t, "latchkey", latchkey, aloneConfig, site), site)
+	})
 	p := serve(t, "latchkey", latchkey, scenes["lent"].config, site)
 	for _, name := range slices.Sorted(maps.Keys(clients)) {
 		t.Run("serves/"+name, func(t *testing.T) {
@@ -430,6 +461,8 @@ func furnish(t *testing.T, site *vaulttest.Admin) {
 		"proxy-kv/*": all, "proxy-kv1/*": all, "proxy-mq/*": all, "auth/token/*": all, "auth/proxy-login/*": all,
 		"sys/leases/*": all, "sys/wrapping/*": all, "sys/mounts": {"read"}, "sys/capabilities-self": {"update"},
 	})
+	site.Policy("proxy-other", map[string][]string{"proxy-kv/data/other/*": {"read"}})
 	site.EnableAuth("proxy-login", "approle")
+	site.AppRole("proxy-login", "other", vaulttest.Map{"token_policies": "proxy-other", "token_ttl": "20m"})
 	site.AppRole("proxy-login", "app", vaulttest.Map{"token_policies": "proxy-app,default", "token_ttl": "20m", "token_max_ttl": "1h"})
 }

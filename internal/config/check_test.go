@@ -227,7 +227,7 @@ func TestCheck_warns(t *testing.T) {
 		want       string // keys, with the first words of the text
 	}{
 		{"listener in a one-shot", aAuth + aListener, ModeOnce, "listener[0] is not used by a one-shot"},
-		{"listener in a daemon", aAuth + aListener + aListener, ModeDaemon, "listener[0] forwards nothing: there is neither api_proxy nor cache"},
+		{"listener in a daemon", aAuth + aListener + aListener, ModeDaemon, ""},
 		{"listener for metrics in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" }", ModeDaemon, ""},
 		{"quit for vault proxy in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" proxy_api { enable_quit = true } }", ModeDaemon, "listener[0].proxy_api is for vault proxy: nothing can ask to quit here"},
 		{"quit for both in a daemon", aAuth + "listener \"tcp\" { tls_disable = true role = \"metrics_only\" proxy_api { enable_quit = true } agent_api { enable_quit = true } }", ModeDaemon, ""},

@@ -112,19 +112,6 @@ func (f *File) identityNames() (names []string) {
 	return names
 }
 
-// bare warns of listeners that vault agent would forward requests on.
-func (c *checker) bare() {
-	if c.f.Cache != nil || c.f.APIProxy != nil {
-		return
-	}
-	for i, l := range c.f.Listeners {
-		if l.Role != "metrics_only" {
-			c.warn(fmt.Sprintf("listener[%d]", i), "forwards nothing: there is neither api_proxy nor cache", "api_proxy { } has it forward; role metrics_only, or status_socket, is for our own endpoints alone")
-			return
-		}
-	}
-}
-
 // consistency warns of a remedy for a fault that cannot come up.
 func (c *checker) consistency() {
 	if enforce, when := c.f.Consistency(); enforce == "always" || when != "forward" {

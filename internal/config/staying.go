@@ -30,7 +30,6 @@ func (c *checker) staying() {
 	if f.ExitAfterAuth {
 		c.warn("exit_after_auth", "is not used: this mode stays", "latchkey agent does as it says, latchkey once ends in any case")
 	}
-	c.bare()
 	for i := range f.Templates {
 		if e := f.Templates[i].Exec; e != nil && e.ReloadSignal != "" {
 			c.warn(fmt.Sprintf("template[%d].exec.reload_signal", i), "is not used: the command of a template runs to its end, and once more when the file changed meanwhile",
