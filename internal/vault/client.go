@@ -77,6 +77,9 @@ type core struct {
 	timeout          time.Duration
 	disableRedirects bool
 	seen             func(token cred.Redacted, err error)
+	// wired makes, once, what Forward sends by where it can; it yields nil where it
+	// cannot.
+	wired func() *wire
 }
 
 // New checks the configuration and reads the TLS files; it dials nothing.
@@ -95,6 +98,9 @@ func New(cfg Config) (*Client, error) {
 // Close drops idle connections. The client stays usable.
 func (c *Client) Close() error {
 	c.transport.CloseIdleConnections()
+	if w := c.wired(); w != nil {
+		w.closeIdle()
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -86,6 +87,8 @@ func newCore(cfg Config) (*core, error) {
 		disableRedirects: cfg.DisableRedirects,
 		seen:             cfg.Seen,
 	}
+	// Whether there is a proxy is in the environment, which no constructor reads.
+	co.wired = sync.OnceValue(func() *wire { return newWire(co) })
 	if co.timeout <= 0 {
 		co.timeout = defaultTimeout
 	}

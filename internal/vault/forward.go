@@ -36,6 +36,9 @@ type Passage struct {
 	// nothing when negative. For a body that can be sent only once it begins when
 	// all of it is sent.
 	Wait time.Duration
+
+	// once: no redirect is followed any more.
+	once bool
 }
 
 // Forward sends a request of somebody else's and returns the answer, whatever its
@@ -64,9 +67,24 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 	if wait == 0 {
 		wait = c.timeout
 	}
+	if w := c.wired(); w != nil && (req.Body == nil || p.Replay != nil) && p.Header["Upgrade"] == nil {
+		resp, err := w.roundTrip(ctx, req, p.Replay, wait)
+		if err != nil {
+			return nil, c.unreachable(ctx, r, err)
+		}
+		again, err := c.redirected(req, resp, p)
+		if again == nil && err == nil {
+			return resp, nil
+		}
+		if err != nil {
+			return nil, c.unreachable(ctx, r, err)
+		}
+		req = again
+		p.once = true
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	h := &head{wait: wait, cancel: cancel}
-	if req.Body != nil && p.Replay == nil {
+	if req.Body != nil && req.GetBody == nil {
 		req.Body = &sending{ReadCloser: req.Body, sent: h.start}
 	} else {
 		h.start()
@@ -91,24 +109,37 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 	return resp, nil
 }
 
-// pass sends the request and follows one redirect, by the rules of send.
+// pass sends the request by the transport and follows one redirect.
 func (c *Client) pass(req *http.Request, p Passage) (*http.Response, error) {
 	resp, err := c.transport.RoundTrip(req)
-	if err != nil || c.disableRedirects {
-		return resp, err
+	if err != nil {
+		return nil, err
 	}
+	again, err := c.redirected(req, resp, p)
+	if again == nil && err == nil {
+		return resp, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.transport.RoundTrip(again)
+}
+
+// redirected makes the request that a redirect asks for, by the rules of send,
+// and closes the answer; or it returns nil for an answer that is to be handed on.
+func (c *Client) redirected(req *http.Request, resp *http.Response, p Passage) (*http.Request, error) {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 	default:
-		return resp, nil
+		return nil, nil
 	}
-	if p.Body != nil && p.Replay == nil {
-		return resp, nil
+	if c.disableRedirects || p.once || p.Body != nil && p.Replay == nil {
+		return nil, nil
 	}
 	resp.Request = req // what Location is relative to
 	to, err := resp.Location()
 	if err != nil {
-		return resp, nil // a redirect to nowhere is the server's answer
+		return nil, nil // a redirect to nowhere is the server's answer
 	}
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // so that the connection serves again
 	resp.Body.Close()
@@ -125,7 +156,7 @@ func (c *Client) pass(req *http.Request, p Passage) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return c.transport.RoundTrip(again)
+	return again, nil
 }
 
 // outgoing makes the request, without the SDK and without http.Client: what they

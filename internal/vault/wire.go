@@ -1,0 +1,393 @@
+package vault
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// wire sends requests over connections in clear and keeps these for the next. It
+// exists beside http.Transport because it is about twice as cheap, which is what a
+// proxy costs: the transport hands each request to one goroutine and each answer
+// from another, while here whoever asks writes and reads. It does the ordinary
+// alone: a request with a body that is in memory or without one. TLS, which HTTP/2
+// comes with, proxies, upgrades and bodies that stream are left to the transport.
+type wire struct {
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// address is what is dialed, host what the header says.
+	address, host string
+	// most is how many idle connections are kept.
+	most int
+
+	mu   sync.Mutex
+	idle []*link // the one that was used last is at the end
+	// reaper ends the wait for the oldest to be too old; nil while there is none.
+	reaper context.CancelFunc
+}
+
+// newWire is nil where connections in clear are not what is wanted.
+func newWire(co *core) *wire {
+	t := co.transport
+	if co.base.Scheme != "http" || t.DisableKeepAlives || t.MaxConnsPerHost > 0 ||
+		strings.ContainsFunc(co.base.Host, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+		return nil
+	}
+	if proxy, err := t.Proxy(&http.Request{URL: co.base}); err != nil || proxy != nil {
+		return nil
+	}
+	return &wire{
+		dial: t.DialContext, address: net.JoinHostPort(co.base.Hostname(), port(co.base)), host: strings.TrimSuffix(co.base.Host, ":"),
+		most: t.MaxIdleConnsPerHost,
+	}
+}
+
+// link is a connection. One request uses it at a time.
+type link struct {
+	net.Conn
+	wire *wire
+	r    *bufio.Reader
+	w    *bufio.Writer
+	// left bounds what is read, while a head is.
+	left int64
+	// since is when it became idle; zero for one that is new.
+	since time.Time
+}
+
+const (
+	// maxHead bounds the head of an answer, as http.Transport does.
+	maxHead = 1 << 20
+	// maxAge is how long a connection may be idle.
+	maxAge = 90 * time.Second
+	// fresh is how long a connection is thought to be there without a look.
+	fresh = 20 * time.Millisecond
+)
+
+var (
+	errHead  = errors.New("the head of the answer is too large")
+	errStale = errors.New("the server closed the idle connection")
+)
+
+// Read implements io.Reader for r.
+func (l *link) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errHead
+	}
+	n, err := l.Conn.Read(p)
+	l.left -= int64(n)
+	return n, err
+}
+
+// take returns an idle connection that is good as far as anybody can see, or nil.
+func (w *wire) take() *link {
+	for {
+		w.mu.Lock()
+		n := len(w.idle)
+		if n == 0 {
+			w.mu.Unlock()
+			return nil
+		}
+		l := w.idle[n-1]
+		w.idle[n-1] = nil
+		w.idle = w.idle[:n-1]
+		w.mu.Unlock()
+		age := time.Since(l.since)
+		if age < fresh || age < maxAge && quiet(l.Conn) {
+			return l
+		}
+		_ = l.Close()
+	}
+}
+
+// put keeps a connection for the next request.
+func (w *wire) put(l *link) {
+	// What nobody asked for would be taken for the next answer.
+	if l.r.Buffered() > 0 {
+		_ = l.Close()
+		return
+	}
+	l.since = time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.idle) >= w.most {
+		_ = l.Close()
+		return
+	}
+	w.idle = append(w.idle, l)
+	if w.reaper == nil {
+		w.wait(maxAge)
+	}
+}
+
+// wait has reap called after a while. The lock is held.
+func (w *wire) wait(d time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	stop := context.AfterFunc(ctx, w.reap)
+	w.reaper = func() {
+		stop()
+		cancel()
+	}
+}
+
+// reap closes what is too old; nobody else would, once no more requests come.
+func (w *wire) reap() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reaper == nil {
+		return // closed meanwhile
+	}
+	w.reaper()
+	w.reaper = nil
+	old := 0
+	for old < len(w.idle) && time.Since(w.idle[old].since) >= maxAge {
+		_ = w.idle[old].Close()
+		old++
+	}
+	w.idle = append(w.idle[:0], w.idle[old:]...)
+	clear(w.idle[len(w.idle):cap(w.idle)])
+	if len(w.idle) > 0 {
+		w.wait(maxAge - time.Since(w.idle[0].since))
+	}
+}
+
+// closeIdle closes what no request uses.
+func (w *wire) closeIdle() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.idle {
+		_ = l.Close()
+	}
+	w.idle = nil
+	if w.reaper != nil {
+		w.reaper()
+		w.reaper = nil
+	}
+}
+
+// open dials.
+func (w *wire) open(ctx context.Context) (*link, error) {
+	conn, err := w.dial(ctx, "tcp", w.address)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{Conn: conn, wire: w, w: bufio.NewWriter(conn)}
+	l.r = bufio.NewReader(l)
+	return l, nil
+}
+
+// roundTrip sends a request and reads the head of its answer, which has to come
+// within wait unless that is negative. body, nil for none, yields what is sent,
+// of the request's length. ctx ends the body of the answer, too.
+func (w *wire) roundTrip(ctx context.Context, req *http.Request, body func() io.Reader, wait time.Duration) (*http.Response, error) {
+	var end time.Time
+	if wait >= 0 {
+		end = time.Now().Add(wait)
+	}
+	for {
+		l := w.take()
+		reused := l != nil
+		if !reused {
+			var err error
+			if l, err = w.reach(ctx, end); err != nil {
+				return nil, late(err, end, wait)
+			}
+		}
+		resp, err := l.ask(ctx, req, body, end)
+		// A server that is about to close an idle connection does not look whether
+		// somebody just wrote to it. What changes nothing is asked again at once.
+		if err != nil && reused && errors.Is(err, errStale) && ctx.Err() == nil && idempotent(req.Method) {
+			continue
+		}
+		if err != nil && ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return resp, late(err, end, wait)
+	}
+}
+
+func (w *wire) reach(ctx context.Context, end time.Time) (*link, error) {
+	if end.IsZero() {
+		return w.open(ctx)
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return w.open(ctx)
+}
+
+// late says of an error after the end that nobody answered in time.
+func late(err error, end time.Time, wait time.Duration) error {
+	if err == nil || end.IsZero() || time.Now().Before(end) {
+		return err
+	}
+	return fmt.Errorf("no answer within %s: %w", wait, context.DeadlineExceeded)
+}
+
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, "LIST":
+		return true
+	}
+	return false
+}
+
+// aLongTimeAgo is a deadline that ends what is under way.
+var aLongTimeAgo = time.Unix(1, 0)
+
+// ask uses the connection for one request. After an error it is closed.
+func (l *link) ask(ctx context.Context, req *http.Request, body func() io.Reader, end time.Time) (*http.Response, error) {
+	_ = l.SetDeadline(end)
+	stop := context.AfterFunc(ctx, func() { _ = l.SetDeadline(aLongTimeAgo) })
+	resp, err := l.exchange(req, body)
+	if err != nil {
+		stop()
+		_ = l.Close()
+		return nil, err
+	}
+	if !end.IsZero() {
+		_ = l.SetDeadline(time.Time{})
+		if ctx.Err() != nil {
+			// The two deadlines may have been set in any order.
+			_ = l.SetDeadline(aLongTimeAgo)
+		}
+	}
+	b := &answerBody{ReadCloser: resp.Body, link: l, stop: stop, keep: !resp.Close && resp.StatusCode != http.StatusSwitchingProtocols}
+	if resp.Body == http.NoBody {
+		b.end(true)
+		return resp, nil
+	}
+	resp.Body = b
+	return resp, nil
+}
+
+// exchange writes the request and reads the head of the answer.
+func (l *link) exchange(req *http.Request, body func() io.Reader) (*http.Response, error) {
+	if err := l.head(req); err != nil {
+		return nil, err
+	}
+	var werr error
+	if body != nil {
+		_, werr = io.Copy(l.w, body())
+	}
+	if werr == nil {
+		werr = l.w.Flush()
+	}
+	l.left = maxHead
+	if _, err := l.r.Peek(1); err != nil {
+		var timeout net.Error
+		switch {
+		case errors.As(err, &timeout) && timeout.Timeout():
+			return nil, err
+		case !l.since.IsZero():
+			return nil, fmt.Errorf("%w: %w", errStale, err)
+		case werr != nil:
+			return nil, werr
+		case err == io.EOF:
+			return nil, io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	for range 5 {
+		resp, err := http.ReadResponse(l.r, req)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			l.left = 1<<63 - 1
+			// An answer before all of the request was taken says that no other
+			// will follow.
+			resp.Close = resp.Close || werr != nil
+			return resp, nil
+		}
+	}
+	return nil, errors.New("the server sends one provisional answer after the other")
+}
+
+// head writes the head of a request into the buffer. What cannot stand there is an
+// error, before anything is sent: nobody is to smuggle a second request in.
+func (l *link) head(req *http.Request) error {
+	uri := req.URL.RequestURI()
+	if strings.ContainsFunc(uri, func(c rune) bool { return c <= ' ' || c == 0x7f }) || req.Method == "" || strings.ContainsFunc(req.Method, notInName) {
+		return errors.New("the request's first line cannot be sent")
+	}
+	for name, values := range req.Header {
+		if name == "" || strings.ContainsFunc(name, notInName) {
+			return errors.New("a header's name cannot be sent")
+		}
+		for _, v := range values {
+			if strings.ContainsFunc(v, func(c rune) bool { return isControl(c) && c != '\t' }) {
+				return fmt.Errorf("the header %s cannot be sent", name)
+			}
+		}
+	}
+	w := l.w
+	for _, s := range [...]string{req.Method, " ", uri, " HTTP/1.1\r\nHost: ", l.wire.host, "\r\n"} {
+		_, _ = w.WriteString(s)
+	}
+	for name, values := range req.Header {
+		switch name {
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection":
+			continue
+		}
+		for _, v := range values {
+			for _, s := range [...]string{name, ": ", v, "\r\n"} {
+				_, _ = w.WriteString(s)
+			}
+		}
+	}
+	if req.ContentLength > 0 || !idempotent(req.Method) {
+		_, _ = w.WriteString("Content-Length: ")
+		_, _ = w.Write(strconv.AppendInt(w.AvailableBuffer(), req.ContentLength, 10))
+		_, _ = w.WriteString("\r\n")
+	}
+	_, _ = w.WriteString("\r\n")
+	return nil // what failed so far, Flush says
+}
+
+// answerBody gives the connection back at its end.
+type answerBody struct {
+	io.ReadCloser
+	link *link
+	stop func() bool
+	keep bool
+
+	mu   sync.Mutex
+	over bool
+}
+
+// Read implements io.Reader.
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.end(err == io.EOF)
+	}
+	return n, err
+}
+
+// Close implements io.Closer. What was not read to its end closes the connection.
+func (b *answerBody) Close() error {
+	b.end(false)
+	return nil
+}
+
+// end happens once. whole says that the answer was read to its end.
+func (b *answerBody) end(whole bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return
+	}
+	b.over = true
+	// Once the context has ended, its deadline may come at any time.
+	if b.stop() && whole && b.keep {
+		b.link.wire.put(b.link)
+		return
+	}
+	_ = b.link.Close()
+}
