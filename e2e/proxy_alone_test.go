@@ -108,6 +108,7 @@ func alone(t *testing.T, p *subject, site *vaulttest.Admin) {
 
 	herd(t, p, site)
 	guarded(t, p)
+	revoked(t, p, site)
 	restarted(t, p)
 }
 
@@ -155,6 +156,30 @@ func guarded(t *testing.T, p *subject) {
 		if got := p.ask(tt.step).String(); !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%s: got %s, want %s", tt.step.what, got, tt.want)
 		}
+	}
+}
+
+// revoked takes the lent token away: nobody who borrows it notices.
+func revoked(t *testing.T, p *subject, site *vaulttest.Admin) {
+	t.Helper()
+	lent, err := os.ReadFile(filepath.Join(p.dir, "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	site.Revoke(string(lent))
+	logins := p.front.Count("", "auth/proxy-login/login")
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			got := p.ask(step{what: "with a token that was revoked", method: "LIST", path: fmt.Sprintf("proxy-kv/metadata/?n=%d", i)}).String()
+			if !strings.HasPrefix(got, "200 MISS") {
+				t.Errorf("with a token that was revoked: %s", got)
+			}
+		})
+	}
+	wg.Wait()
+	if n := p.front.Count("", "auth/proxy-login/login") - logins; n != 1 {
+		t.Errorf("%d logins for one token that was revoked", n)
 	}
 }
 
