@@ -100,11 +100,14 @@ func appendHeader(b []byte, h http.Header, name string) []byte {
 // prefix begins every path of the server's.
 const prefix = "/v1/"
 
+// longestNamespace is more than a server has.
+const longestNamespace = 4096
+
 // appendPath puts the namespace in front of the path. It refuses a path that has
 // more than one reading, and those that are never kept: what wraps, unwraps and
 // leases under sys/ is the server's own affair, each time.
 func appendPath(b []byte, namespace, path string) ([]byte, bool) {
-	if !strings.HasPrefix(path, prefix) {
+	if !strings.HasPrefix(path, prefix) || len(namespace) > longestNamespace {
 		return b, false
 	}
 	start := len(b)

@@ -119,6 +119,7 @@ func TestTheCourseOfARequest(t *testing.T) {
 		"escaped slash":        {ask("GET", "/v1/s/a%2fb", "", ""), alone},
 		"half an escape":       {ask("GET", "/v1/s/a%2", "", ""), alone},
 		"dots in a namespace":  {ask("GET", "/v1/s/a", "", "a/../b/"), alone},
+		"endless namespace":    {ask("GET", "/v1/s/a", "", strings.Repeat("n/", 4096)), alone},
 		"strange query":        {ask("GET", "/v1/s/a", "a=%zz", ""), alone},
 		"semicolon":            {ask("GET", "/v1/s/a", "a=1;b=2", ""), alone},
 		"system":               {ask("GET", "/v1/sys/mounts", "", ""), alone},

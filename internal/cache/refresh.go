@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -28,31 +29,39 @@ const respite = time.Second
 // it as well as asking for it would. While the server is away it gives old once
 // more.
 func (c *Cache) refresh(ctx context.Context, q *question, old *entry) outcome {
-	r := c.right(old, q.sent)
-	if q.sent < c.away.Load() && c.mayBeStale(old, r) {
+	if q.sent < c.away.Load() && c.mayBeStale(q, old) {
 		return c.stale(old)
 	}
-	if r == sure && !c.fresh(old, q.sent) {
+	if c.right(old, q.sent) == sure && !c.fresh(old, q.sent) {
 		out, err := c.compare(ctx, q, old)
 		switch {
 		case out.hit != nil:
 			return out
-		case err != nil && c.isAway(ctx, nil, err) && c.mayBeStale(old, r):
+		case err != nil && c.isAway(ctx, nil, err) && c.mayBeStale(q, old):
 			return c.gone(old, err)
 		}
 	}
-	ans, err := c.hurry(ctx, q, c.mayBeStale(old, r))
+	ans, err := c.hurry(ctx, q, c.mayBeStale(q, old))
 	if !c.isAway(ctx, ans, err) {
 		c.away.Store(0)
-	} else if c.mayBeStale(old, r) {
+	} else if c.mayBeStale(q, old) {
+		if err == nil {
+			err = fmt.Errorf("status %d", ans.Status)
+		}
 		return c.gone(old, err)
 	}
 	return c.settle(ctx, q, ans, err)
 }
 
-// mayBeStale says whether an old answer may be given out while the server is away.
-func (c *Cache) mayBeStale(old *entry, r right) bool {
-	return time.Now().UnixNano() < old.ends.Load() && (r > wanting || r == wanting && !c.o.Static.Pessimistic)
+// mayBeStale says whether an old answer may be given out while the server is away:
+// not for ever, not to somebody whose right is in doubt, and not after a write.
+func (c *Cache) mayBeStale(q *question, old *entry) bool {
+	now := time.Now().UnixNano()
+	if now >= old.ends.Load() || !q.mark.stands() {
+		return false
+	}
+	r := c.right(old, now)
+	return r > wanting || r == wanting && !c.o.Static.Pessimistic
 }
 
 // stale gives an old answer as what it is.

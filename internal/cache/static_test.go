@@ -171,6 +171,27 @@ func TestAServerThatIsAwayIsNotAskedByEachRequest(t *testing.T) {
 	})
 }
 
+func TestNothingOldIsGivenAfterAWriteThatWasSeen(t *testing.T) {
+	story(t, Options{}, func(b *bench) {
+		a := get("t", "secret/data/a")
+		b.want(a, 200, exchange.Miss, "one")
+		time.Sleep(time.Minute)
+		b.with(func() { b.delay = time.Hour })
+		got := make(chan error)
+		ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+		defer cancel()
+		go func() {
+			_, err := b.Do(ctx, a, b.fetch(a, "t"))
+			got <- err
+		}()
+		time.Sleep(time.Second)
+		b.Passed(put("t", "secret/data/a", "{}"), 200)
+		if err := <-got; err == nil {
+			t.Error("an answer from before")
+		}
+	})
+}
+
 func TestARefusalIsNoAbsence(t *testing.T) {
 	for name, c := range map[string]struct {
 		refuse func(*kv)
