@@ -69,10 +69,10 @@ type judge struct {
 	token cred.Redacted
 	at    time.Time
 	bad   bool
+
 	// newest came in the place of another that was found bad. When it may not be
 	// looked up, either, that says nothing: its policies do not allow it.
-	newest cred.Redacted
-
+	newest atomic.Pointer[cred.Redacted]
 	// mute: lookups are of no use, or not needed.
 	mute atomic.Bool
 }
@@ -105,7 +105,7 @@ func (j *judge) invalid(ctx context.Context, token cred.Redacted, c *vault.Clien
 	}
 	j.token, j.at = token, time.Now()
 	j.bad = errors.Is(err, vault.ErrDenied)
-	if j.bad && token.Equal(j.newest) && !errors.Is(err, vault.ErrInvalidToken) {
+	if n := j.newest.Load(); j.bad && n != nil && token.Equal(*n) && !errors.Is(err, vault.ErrInvalidToken) {
 		j.bad = false
 		j.mute.Store(true)
 	}
@@ -116,8 +116,4 @@ func (j *judge) invalid(ctx context.Context, token cred.Redacted, c *vault.Clien
 func (j *judge) tells() { j.mute.Store(true) }
 
 // replaced notes a token that came in the place of a bad one.
-func (j *judge) replaced(token cred.Redacted) {
-	j.turn <- struct{}{}
-	j.newest = token
-	<-j.turn
-}
+func (j *judge) replaced(token cred.Redacted) { j.newest.Store(&token) }

@@ -166,11 +166,15 @@ func (h *handler) holdsOurs(fields map[string]json.RawMessage, name string) bool
 	return json.Unmarshal(fields[name], &value) == nil && h.isOurs(cred.Redact(value))
 }
 
-// shown is a path for a log line: a token in it is left out.
+// hidden stands in a log line for a token that was part of a path.
+const hidden = "redacted"
+
+// shown is a path for a log line, in one line: a token in it is left out. p is
+// decoded, so that no escape hides one.
 func shown(p string) string {
-	for _, before := range []string{"/lookup/", "/renew/", "/revoke/", "/revoke-orphan/"} {
-		if head, _, ok := strings.Cut(p, "/auth/token"+before); ok {
-			return head + "/auth/token" + before + "…"
+	for _, call := range []string{"/lookup/", "/renew/", "/revoke/", "/revoke-orphan/"} {
+		if head, _, ok := strings.Cut(p, "/auth/token"+call); ok {
+			p = head + "/auth/token" + call + hidden
 		}
 	}
 	segments := strings.Split(p, "/")
@@ -179,8 +183,8 @@ func shown(p string) string {
 		switch {
 		case !ok || len(rest) < 20:
 		case kind == "hvs", kind == "hvb", kind == "hvr", kind == "s", kind == "b", kind == "r":
-			segments[i] = "…"
+			segments[i] = hidden
 		}
 	}
-	return strings.Join(segments, "/")
+	return (&url.URL{Path: strings.Join(segments, "/")}).EscapedPath()
 }

@@ -104,11 +104,12 @@ func TestAnswersAboutOurTokenDoNotHoldIt(t *testing.T) {
 func TestALogLineShowsNoToken(t *testing.T) {
 	for in, want := range map[string]string{
 		"/v1/secret/data/app":                    "/v1/secret/data/app",
-		"/v1/auth/token/lookup/" + canary:        "/v1/auth/token/lookup/…",
-		"/v1/ns/auth/token/revoke-orphan/s.abc":  "/v1/ns/auth/token/revoke-orphan/…",
-		"/v1/secret/hvs.0123456789012345678901":  "/v1/secret/…",
+		"/v1/auth/token/lookup/" + canary:        "/v1/auth/token/lookup/redacted",
+		"/v1/ns/auth/token/revoke-orphan/s.abc":  "/v1/ns/auth/token/revoke-orphan/redacted",
+		"/v1/secret/hvs.0123456789012345678901":  "/v1/secret/redacted",
 		"/v1/secret/s.conf":                      "/v1/secret/s.conf",
-		"/v1/x/s.0123456789012345678901234567/y": "/v1/x/…/y",
+		"/v1/two\nlines":                         "/v1/two%0Alines",
+		"/v1/x/s.0123456789012345678901234567/y": "/v1/x/redacted/y",
 	} {
 		if got := shown(in); got != want {
 			t.Errorf("%s is shown as %s", in, got)

@@ -113,7 +113,7 @@ type handler struct {
 	Options
 	// client carries neither a token nor a User-Agent: that goes with the header.
 	client *vault.Client
-	// namespace is the client's, in a header of its own; nil for none.
+	// namespace is the client's.
 	namespace string
 	agent     agent
 	judge     *judge
