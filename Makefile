@@ -1,5 +1,6 @@
 # The tasks of this project; `make` alone prints them. What they need is Go,
-# and for the race detector a C compiler; all else is fetched by Go itself.
+# and for the race detector a C compiler; all else is fetched by Go itself, but for
+# what end-to-end tests and measurements take out of Debian's packages.
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s

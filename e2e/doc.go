@@ -2,5 +2,6 @@
 // see its tests. `go test -run AsRecorded -record .` writes the transcripts that
 // the fake is held to anew. `go run ./getvault` builds the server beforehand.
 // Live database credentials need a PostgreSQL; the package postgres says where
-// it comes from.
+// it comes from. The load needs wrk, which the package debian fetches; `make load`
+// goes on for a minute, as fast as it can.
 package e2e
