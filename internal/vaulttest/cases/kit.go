@@ -51,6 +51,10 @@ type Site struct {
 	Front *vaulttest.Front
 	// Events has the server tell of changes; nil where it cannot.
 	Events func(bool)
+	// Snapshots has it hand out, and Taken tell of, a snapshot; as a vaulttest
+	// Server does, and nil elsewhere.
+	Snapshots func(bytes int64) (sum string)
+	Taken     func() (bytes int64, sum string)
 }
 
 // Own is a server that its case may seal and stop.
@@ -259,7 +263,7 @@ var named = map[string]bool{
 }
 
 // credentials are the files of a case that hold a secret and nothing else.
-var credentials = []string{"secret_id", "jwt", "sa-token", "password", "t", "token", "client.key"}
+var credentials = []string{"secret_id", "jwt", "sa-token", "password", "t", "token", "other-token", "client.key", "key", "caller"}
 
 // secrets are all that went over the wire, and what lies in files, by where
 // they were seen.
@@ -274,7 +278,9 @@ func (k *Kit) secrets() map[string]string {
 		return secrets
 	}
 	for _, req := range k.Site.Front.Requests() {
-		secrets[req.Header.Get("X-Vault-Token")] = "X-Vault-Token"
+		for _, token := range tokensOf(req) {
+			secrets[token] = "token"
+		}
 		for _, body := range [][]byte{req.Body, req.Answer} {
 			var v any
 			if json.Unmarshal(body, &v) == nil {
@@ -283,6 +289,17 @@ func (k *Kit) secrets() map[string]string {
 		}
 	}
 	return secrets
+}
+
+// tokensOf are the tokens that a request shows, in whatever header.
+func tokensOf(r vaulttest.Request) []string {
+	tokens := slices.Clone(r.Header.Values("X-Vault-Token"))
+	for _, v := range r.Header.Values("Authorization") {
+		if scheme, token, _ := strings.Cut(v, " "); strings.EqualFold(scheme, "Bearer") {
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens
 }
 
 // quiet fails the case when the run printed a secret; what was there before
