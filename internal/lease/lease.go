@@ -11,6 +11,11 @@
 // While the server is in trouble the last good answers stay, one request at a
 // time sees whether it is back (gate.go), and what is about to end is told at
 // level error before it does.
+//
+// A Renewer keeps leases alive by the same rules for somebody else who holds the
+// answers, as a cache does; it asks for nothing anew. What a Manager holds outlives
+// its process where it is given a Store (save.go): the next one goes on with the
+// same leases.
 package lease
 
 import (

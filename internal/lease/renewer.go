@@ -33,9 +33,11 @@ type Held struct {
 	Ended func()
 }
 
-// hold is a Held that is kept.
+// hold is a Held that is kept. Its slot is in the queue of renewals.
 type hold struct {
 	slot
+	// last is its slot in the queue of ends.
+	last slot
 	Held
 	term term
 	// granted is what it was at first, and what each renewal asks for.
@@ -46,6 +48,11 @@ type hold struct {
 	failures int
 	err      error
 }
+
+// ending is a hold in the queue of ends.
+type ending hold
+
+func (e *ending) place() *slot { return &e.last }
 
 // Renewer keeps leases and tokens alive whose answers somebody else holds, by the
 // rules of a Manager: renewed when two thirds of it have gone by, no more when a
@@ -58,11 +65,11 @@ type Renewer struct {
 
 	mu    sync.Mutex
 	holds map[string]*hold
+	// queue has what is renewable by when that is due, and ends all that has an
+	// end by that: ends come while renewals wait for the gate.
 	queue queue[*hold]
+	ends  queue[*ending]
 	gate  gate
-	// searched is when somebody last looked for what has ended behind a closed
-	// gate.
-	searched time.Time
 }
 
 // NewRenewer returns a Renewer that holds nothing. Of the options, those about
@@ -80,15 +87,15 @@ func (r *Renewer) Hold(h Held) {
 	if h.Lease.Issued.IsZero() {
 		h.Lease.Issued = now
 	}
-	n := &hold{slot: slot{index: away}, Held: h, granted: h.Lease.Duration}
+	n := &hold{slot: slot{index: away}, last: slot{index: away}, Held: h, granted: h.Lease.Duration}
 	n.lasts(h.Lease, h.Lease.Renewable && h.Renew != nil)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old := r.holds[h.Key]; old != nil {
-		r.queue.take(old)
+		r.forget(old)
 	}
 	r.holds[h.Key] = n
-	r.schedule(n, now)
+	n.schedule(now)
 	r.place(n)
 }
 
@@ -98,8 +105,7 @@ func (r *Renewer) Drop(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if h := r.holds[key]; h != nil {
-		delete(r.holds, key)
-		r.queue.take(h)
+		r.forget(h)
 	}
 }
 
@@ -121,10 +127,8 @@ func (r *Renewer) Extended(key string, l cred.Lease) {
 	}
 	h.lasts(l, l.Renewable && h.Renew != nil)
 	h.failures, h.err = 0, nil
-	r.schedule(h, now)
-	if !h.working {
-		r.place(h)
-	}
+	h.schedule(now)
+	r.place(h)
 }
 
 // Len is how many are held.
@@ -170,11 +174,10 @@ func (r *Renewer) rewind(now time.Time, by time.Duration) {
 	for _, h := range r.holds {
 		h.term = h.term.back(by)
 		h.Lease.Issued = h.term.from
-		if h.due = h.due.Add(-by); h.term.renewable {
-			h.due = now
-		}
+		h.due, h.last.due = now, h.term.end
 	}
 	heap.Init(&r.queue)
+	heap.Init(&r.ends)
 }
 
 // renewal is one thing to do.
@@ -196,46 +199,36 @@ type errands struct {
 func (r *Renewer) plan(now time.Time) (p errands) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.queue) > 0 && !r.queue[0].due.After(now) {
-		h := r.queue[0]
-		if over := h.term.over(now); !over && r.gate.room(now) == 0 {
-			break
-		} else if heap.Pop(&r.queue); over {
-			p.ended = append(p.ended, r.over(h))
-			continue
-		}
+	for len(r.ends) > 0 && !r.ends[0].last.due.After(now) {
+		h := (*hold)(r.ends[0])
+		r.forget(h)
+		p.ended = append(p.ended, h)
+	}
+	for len(r.queue) > 0 && r.gate.room(now) > 0 && !r.queue[0].due.After(now) {
+		h := heap.Pop(&r.queue).(*hold)
 		h.working = true
 		r.gate.busy++
 		p.tasks = append(p.tasks, renewal{h, h.granted, r.gate.epoch})
 	}
+	if len(r.ends) > 0 {
+		p.at = r.ends[0].last.due
+	}
 	if len(r.queue) == 0 {
 		return p
 	}
-	p.at = r.queue[0].due
-	if p.at.After(now) {
-		return p
-	}
-	// What is due has to wait, and may end meanwhile.
-	if since := now.Sub(r.searched); since < 0 || since >= time.Second {
-		r.searched = now
-		for _, h := range r.holds {
-			if h.index >= 0 && h.term.over(now) {
-				r.queue.take(h)
-				p.ended = append(p.ended, r.over(h))
-			}
-		}
-	}
-	p.at = r.searched.Add(time.Second)
-	if r.gate.until.After(now) && r.gate.until.Before(p.at) {
-		p.at = r.gate.until
+	// What is due waits for the gate, or for somebody to come back.
+	next := later(r.queue[0].due, r.gate.until)
+	if (next.After(now) || r.gate.room(now) > 0) && next.Before(p.at) {
+		p.at = next
 	}
 	return p
 }
 
-// over takes out what has ended. The lock is held, and it is in no queue.
-func (r *Renewer) over(h *hold) *hold {
+// forget takes out what is not held any more. The lock is held.
+func (r *Renewer) forget(h *hold) {
 	delete(r.holds, h.Key)
-	return h
+	r.queue.take(h)
+	r.ends.take((*ending)(h))
 }
 
 // end tells who holds the answer.
@@ -308,7 +301,7 @@ func (r *Renewer) done(t renewal, l cred.Lease, err error, stopped bool) effect 
 	case !l.Issued.Before(h.term.from):
 		h.lasts(l, l.Renewable && l.Duration >= share(h.granted, 0.9))
 	}
-	r.schedule(h, now)
+	h.schedule(now)
 	r.place(h)
 	return extended
 }
@@ -322,19 +315,15 @@ func (r *Renewer) failed(h *hold, err error, now time.Time) effect {
 	h.err = err
 	switch {
 	case errors.Is(err, vault.ErrInvalidToken), lost(err):
-		r.over(h)
+		r.forget(h)
 		return ended
 	case everybodys(err):
 		h.due = h.term.again(rules{}, now, r.gate.schedule.Wait(h.failures))
 	case errors.Is(err, vault.ErrDenied), errors.Is(err, vault.ErrBadRequest):
 		// No renewal will help it.
 		h.term.renewable = false
-		r.schedule(h, now)
 	default:
 		h.due = h.term.again(rules{}, now, r.o.Backoff.Pause(h.failures, err))
-	}
-	if h.due.After(h.term.end) {
-		h.due = h.term.end
 	}
 	r.place(h)
 	return nothing
@@ -346,25 +335,28 @@ func (h *hold) lasts(l cred.Lease, renewable bool) {
 	h.term = term{kind: leased, from: l.Issued, end: l.Issued.Add(l.Duration), renewable: renewable}
 }
 
-// schedule decides what comes next after a success: another renewal, or the end.
-func (r *Renewer) schedule(h *hold, now time.Time) {
-	if h.due = h.term.end; !h.term.renewable {
-		return
-	}
-	_, at := h.term.next(rules{}, luck())
-	if at = later(at, now.Add(least)); at.Before(h.due) {
-		h.due = at
+// schedule decides when it is renewed next, after a success.
+func (h *hold) schedule(now time.Time) {
+	if h.term.renewable {
+		_, at := h.term.next(rules{}, luck())
+		h.due = later(at, now.Add(least))
 	}
 }
 
-// place puts it where it belongs in the queue; what has no end is in none. The
-// lock is held.
+// place puts it where it belongs in the queues, or takes it out. The lock is held.
 func (r *Renewer) place(h *hold) {
 	if h.Lease.Duration <= 0 {
-		r.queue.take(h)
-		return
+		return // it has no end
 	}
-	if r.queue.put(h); h.index == 0 {
+	h.last.due = h.term.end
+	r.ends.put((*ending)(h))
+	switch {
+	case !h.term.renewable:
+		r.queue.take(h)
+	case !h.working:
+		r.queue.put(h)
+	}
+	if h.index == 0 || h.last.index == 0 {
 		r.nudge()
 	}
 }

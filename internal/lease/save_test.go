@@ -302,7 +302,7 @@ func TestWhatIsNotNeededAnyMoreIsNotKept(t *testing.T) {
 		_ = h.stop()
 		// In the next process it is dropped before the server said anything, and
 		// wanted again while it does.
-		s.delay = time.Minute
+		s.do(func() { s.delay = time.Minute })
 		h = process(t, s, store, me)
 		h.get(t, "db/creds/a")
 		_ = h.stop()
