@@ -94,9 +94,8 @@ func isPeer(s string) bool {
 }
 
 // reach warns of a listener that other machines get at without showing anything.
-// A daemon says so itself, of the address that it has opened.
 func (c *checker) reach(l *Listener, at string) {
-	if c.mode != ModeCheck || l.Type != "tcp" || l.Role == "metrics_only" || !l.beyondLoopback() {
+	if c.mode == ModeOnce || l.Type != "tcp" || l.Role == "metrics_only" || !l.beyondLoopback() {
 		return
 	}
 	if l.Guard {

@@ -152,11 +152,14 @@ func bare(err error) error {
 }
 
 // Warnings says what is doubtful about a listener that was opened at an address:
-// one that other machines may reach, and keys that do not do what they seem to.
+// keys that do not do what they seem to, and an address that other machines may
+// reach, where the configuration does not spell it out: what it does, config.Check
+// has warned of.
 func Warnings(l config.Listener, o Options, addr net.Addr) []config.Warning {
 	at := o.at(l)
 	var ws []config.Warning
-	if a, ok := addr.(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+	handed := strings.HasPrefix(l.Address, inheritedPrefix)
+	if a, ok := addr.(*net.TCPAddr); ok && !a.IP.IsLoopback() && (handed || strings.Contains(l.Address, "{{")) {
 		token := l.CallerTokenFile+l.CallerTokenEnv != ""
 		who := "whoever reaches it may ask all it serves"
 		switch {
@@ -174,7 +177,6 @@ func Warnings(l config.Listener, o Options, addr net.Addr) []config.Warning {
 				who+"; listen on 127.0.0.1, or set tls_require_and_verify_client_cert or caller_token_file"))
 		}
 	}
-	handed := strings.HasPrefix(l.Address, inheritedPrefix)
 	if l.Type == "tcp" || handed {
 		text, hint := "has no meaning for tcp", ""
 		if handed {

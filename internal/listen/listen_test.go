@@ -243,6 +243,7 @@ func TestAnAddressOthersMayReachIsWarnedAbout(t *testing.T) {
 	lan, loop := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8200}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8200}
 	all := &net.TCPAddr{IP: net.IPv6unspecified, Port: 8200}
 	sock := &net.UnixAddr{Name: "/run/s", Net: "unix"}
+	const told = "{{ GetPrivateIP }}:8200" // what it comes to, only opening it tells
 	for _, tc := range []struct {
 		name string
 		l    config.Listener
@@ -251,13 +252,14 @@ func TestAnAddressOthersMayReachIsWarnedAbout(t *testing.T) {
 	}{
 		{"loopback", plain(""), loop, ""},
 		{"IPv6 loopback", plain(""), &net.TCPAddr{IP: net.IPv6loopback}, ""},
-		{"the network without TLS", plain(""), lan, "listener.address"},
-		{"every address", plain(""), all, "listener.address"},
-		{"the network with TLS", config.Listener{Type: "tcp"}, lan, "listener.address"},
-		{"the network, known clients only", config.Listener{Type: "tcp", TLSRequireAndVerifyClient: true}, lan, ""},
-		{"the network, whoever has the token", config.Listener{Type: "tcp", CallerTokenFile: "f"}, lan, ""},
-		{"the network, whoever overhears the token", config.Listener{Type: "tcp", TLSDisable: true, CallerTokenEnv: "E"}, lan, "listener.address"},
-		{"the network, guarded", config.Listener{Type: "tcp", TLSDisable: true, Guard: true, RequireRequestHeader: true}, lan, "listener.address"},
+		{"the network without TLS", plain(told), lan, "listener.address"},
+		{"every address", plain(told), all, "listener.address"},
+		{"the network with TLS", config.Listener{Type: "tcp", Address: told}, lan, "listener.address"},
+		{"the network, known clients only", config.Listener{Type: "tcp", Address: told, TLSRequireAndVerifyClient: true}, lan, ""},
+		{"the network, whoever has the token", config.Listener{Type: "tcp", Address: told, CallerTokenFile: "f"}, lan, ""},
+		{"the network, whoever overhears the token", config.Listener{Type: "tcp", Address: told, TLSDisable: true, CallerTokenEnv: "E"}, lan, "listener.address"},
+		{"the network, guarded", config.Listener{Type: "tcp", Address: told, TLSDisable: true, Guard: true, RequireRequestHeader: true}, lan, "listener.address"},
+		{"the network, as the configuration says", plain("192.0.2.1:8200"), lan, ""},
 		{"socket keys for a socket of systemd", config.Listener{Type: "unix", Address: "systemd:s", TLSDisable: true, SocketMode: "0600", SocketGroup: "b"}, sock, "listener.socket_mode listener.socket_group"},
 		{"a socket", config.Listener{Type: "unix", TLSDisable: true}, sock, ""},
 		{"socket keys on tcp", config.Listener{Type: "tcp", TLSDisable: true, SocketMode: "0600", SocketUser: "a", SocketGroup: "b"}, loop, "listener.socket_mode listener.socket_user listener.socket_group"},

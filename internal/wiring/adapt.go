@@ -35,9 +35,9 @@ func (notifier) Signal(pid int, name string) error { return child.SignalProcess(
 func kept(a *config.AutoAuth, f *config.File, o Options) session.Handover {
 	switch h := a.Handover; {
 	case h != nil && o.stays:
-		return handover.New(handover.Options{Path: h.Path, Key: keyMaterial(h.KeyFile, h.KeyEnv, o), Bind: f.Login()})
+		return handover.New(handover.Options{Path: h.Path, Key: keyMaterial(h.KeyFile, h.KeyEnv, o), Bind: f.LoginOf(a)})
 	case o.Persist != nil && a.Method.WrapTTL == 0:
-		return o.Persist.Handover(identityName(a) + " " + f.Login())
+		return o.Persist.Handover(identityName(a) + " " + f.LoginOf(a))
 	}
 	return nil
 }

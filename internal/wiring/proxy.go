@@ -51,11 +51,12 @@ func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
 	if err != nil {
 		return Proxied{}, err
 	}
-	x := Proxied{Tally: meter.NewTally(o.Meter, "proxy.success", "proxy.client_error", "proxy.error", "cache.hit", "cache.miss")}
+	x := Proxied{Tally: meter.NewTally(o.Meter, "proxy.success", "proxy.client_error", "proxy.error")}
 	o.Meter = x.Tally
-	lend, consistency := lending(f)
+	enforce, when := f.Consistency()
+	lend := proxy.Lend(f.Lending())
 	po := proxy.Options{
-		Client: client, Lend: lend, Ours: p.ours, Seen: p.seen, Retry: proxySchedule(f), Consistency: consistency,
+		Client: client, Lend: lend, Ours: p.ours, Seen: p.seen, Retry: proxySchedule(f), Consistency: proxy.Consistency{Enforce: enforce == "always", When: when},
 		States: new(proxy.States), Version: o.Version, Log: logging.Named(o.Log, "proxy"), Meter: o.Meter,
 	}
 	if f.Cache != nil {
@@ -82,19 +83,6 @@ const metricsOnly = "metrics_only"
 // idleUpstream is how many connections to the server may wait for the next
 // request. Fewer would be opened and closed all the time under load.
 const idleUpstream = 256
-
-// lending reads what api_proxy says, and cache, its older home.
-func lending(f *config.File) (proxy.Lend, proxy.Consistency) {
-	var lend config.AutoAuthToken
-	enforce, when := "", ""
-	if c := f.Cache; c != nil {
-		lend, enforce, when = c.UseAutoAuthToken, c.EnforceConsistency, c.WhenInconsistent
-	}
-	if a := f.APIProxy; a != nil {
-		lend, enforce, when = a.UseAutoAuthToken, a.EnforceConsistency, a.WhenInconsistent
-	}
-	return proxy.Lend(lend), proxy.Consistency{Enforce: enforce == "always", When: when}
-}
 
 // proxySchedule is that of vault agent's proxy: the wait grows by a second or so
 // with each attempt.
