@@ -121,14 +121,14 @@ func (c *Cache) expire(now time.Time) {
 
 // report tells the meter what happened since the last time.
 func (k *keeper) report() {
-	s, m := k.c.Stats(), k.c.o.Meter
+	s, meter := k.c.Stats(), k.c.o.Meter
 	if n := s.Hits + s.Stale - k.reported.Hits - k.reported.Stale; n > 0 {
-		m.Count("cache.hit", int(n))
+		meter.Count("cache.hit", int(n))
 	}
 	if n := s.Misses - k.reported.Misses; n > 0 {
-		m.Count("cache.miss", int(n))
+		meter.Count("cache.miss", int(n))
 	}
-	m.Gauge("cache.entries", float64(s.Entries))
+	meter.Gauge("cache.entries", float64(s.Entries))
 	k.reported = s
 }
 
