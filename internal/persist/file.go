@@ -147,6 +147,9 @@ func lay(path string) (*os.File, error) {
 		if err := errors.Join(err, file.Close()); err != nil {
 			return nil, err
 		}
+		if ctx.Err() != nil {
+			return nil, ErrLocked
+		}
 	}
 }
 
