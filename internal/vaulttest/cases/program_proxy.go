@@ -19,9 +19,11 @@ const (
 	caches      = "cache {\n static_ttl = \"1h\"\n}\n"
 )
 
-// listener is one on loopback, with more keys.
-func listener(keys ...string) string {
-	return strings.Replace(tcpListener, "}", strings.Join(keys, "\n")+"\n}", 1)
+// listener is the nth one on loopback, with more keys; the first is tcpListener.
+// Any free port is written with one more zero each time, because an address is
+// the name that a reload knows a listener by.
+func listener(n int, keys ...string) string {
+	return strings.NewReplacer(":0", ":0"+strings.Repeat("0", n), "}", strings.Join(keys, "\n")+"\n}").Replace(tcpListener)
 }
 
 // caching is a cache stanza with these keys.
