@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -97,18 +96,6 @@ func told(ctx context.Context, s *setup, err error) int {
 		s.lastWords(err, fmt.Sprintf("%v; left undone: %v", context.Cause(ctx), cause), exitDone)
 	}
 	return s.finish(ctx, nil)
-}
-
-// garbage is how much of it there may be before it is collected, in percent of
-// what is in use. A daemon makes little and holds it for long: by default half of
-// its memory would be garbage, and collecting it sooner costs nearly nothing.
-const garbage = 25
-
-// frugal has garbage collected early, where GOGC does not say when.
-func frugal(lookup func(string) (string, bool)) {
-	if _, said := lookup("GOGC"); !said {
-		debug.SetGCPercent(garbage)
-	}
 }
 
 func (d *staying) run(ctx context.Context) int {
