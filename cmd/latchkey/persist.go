@@ -31,9 +31,11 @@ func (s *setup) persist(o wiring.Options) (*persist.File, error) {
 			Hint: "mend it, or leave exit_on_err out to start without",
 		}
 	}
-	if f == nil {
-		s.log.Warn("nothing is kept for the next start", "path", po.Path, "error", err)
+	text := "nothing is kept for the next start"
+	if f != nil {
+		text = "nothing is known of an earlier run"
 	}
+	s.log.Warn(text, "path", po.Path, "error", err)
 	return f, nil
 }
 

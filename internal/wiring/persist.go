@@ -24,7 +24,7 @@ func Persist(f *config.File, o Options) (persist.Options, bool) {
 		key = p.ServiceAccountTokenFile
 	}
 	return persist.Options{
-		Path: filepath.Join(p.Path, persistFile), Key: keyMaterial(key, p.KeyEnv, o), Bind: f.Vault.Address,
+		Path: filepath.Join(p.Path, persistFile), Key: keyMaterial(key, p.KeyEnv, o), Bind: f.Vault.Address + " " + readNamespace(f),
 		Log: logging.Named(o.Log, "persist"),
 	}, true
 }
