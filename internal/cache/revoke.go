@@ -279,20 +279,23 @@ func (f *family) tokenOver(tok cred.Redacted, doubtful bool) int {
 }
 
 // orphan ends a token and its leases, but not the tokens that were made with it:
-// they stand alone from now on.
+// they stand alone from now on, and nobody who shows the old token gets them.
 func (f *family) orphan(tok cred.Redacted, doubtful bool) int {
+	n := 0
 	m := f.byToken[idOf(tok)]
 	if m != nil && !doubtful {
-		f.below(m, func(ch *member) int {
-			if ch.isToken() {
-				f.part(ch)
-				f.settle(ch)
-				f.save(ch)
+		n = f.below(m, func(ch *member) int {
+			if !ch.isToken() {
+				return 0
 			}
-			return 0
+			gone := f.unserve(ch)
+			f.part(ch)
+			f.settle(ch)
+			f.save(ch)
+			return gone
 		})
 	}
-	return f.tokenOver(tok, doubtful)
+	return n + f.tokenOver(tok, doubtful)
 }
 
 // leaseOver ends a lease. A token has one too, whose name only the server knows.
