@@ -39,7 +39,7 @@ func (c *Cache) Do(ctx context.Context, a *exchange.Ask, fetch exchange.Fetch) (
 	switch how {
 	case alone:
 		return c.pass(ctx, q)
-	case fill:
+	case fill, newest:
 		return c.obtain(ctx, q).own(c)
 	}
 	q.path = maphash.String(seed, q.at.full()) ^ maphash.String(seed, a.Method)
@@ -96,7 +96,7 @@ func (c *Cache) passed(q *question, ans *exchange.Answer, err error) {
 
 // alone asks for one that nobody waits for; a stored answer is as good.
 func (c *Cache) alone(ctx context.Context, q *question) (*exchange.Answer, error) {
-	if e := c.recall(&q.k, time.Now().UnixNano()); e != nil {
+	if e := c.recall(&q.k, usual, time.Now().UnixNano()); e != nil {
 		return &e.ans, nil
 	}
 	return c.obtain(ctx, q).own(c)
@@ -111,7 +111,7 @@ func (c *Cache) alone(ctx context.Context, q *question) (*exchange.Answer, error
 func (c *Cache) together(ctx context.Context, q *question) (*exchange.Answer, error) {
 	came := c.flights.arrive()
 	for {
-		if e := c.recall(&q.k, time.Now().UnixNano()); e != nil {
+		if e := c.recall(&q.k, usual, time.Now().UnixNano()); e != nil {
 			return &e.ans, nil
 		}
 		m := mark{}

@@ -22,6 +22,8 @@ const (
 	alone course = iota
 	// fill: from the server, and kept.
 	fill
+	// newest: as usual for what has a lease, which is of no age; all else as fill.
+	newest
 	// usual: from memory, else from the server, and kept.
 	usual
 )
@@ -344,7 +346,7 @@ func headersOf(h http.Header, others []string) headers {
 				return headers{course: alone}
 			case "X-Vault-Index":
 				// The answer has to be as new as that.
-				out.course = min(out.course, fill)
+				out.course = min(out.course, newest)
 			case "X-Vault-Cache-Control":
 				out.course = min(out.course, wished(values))
 			default:

@@ -13,10 +13,10 @@ func (c *Cache) Look(a *exchange.Ask) (ans *exchange.Answer, ok bool) {
 		return nil, false
 	}
 	k, how := keyOf(a, c.keyHeaders)
-	if how != usual {
+	if how < newest {
 		return nil, false
 	}
-	e := c.recall(&k, time.Now().UnixNano())
+	e := c.recall(&k, how, time.Now().UnixNano())
 	if e == nil {
 		return nil, false
 	}
@@ -24,7 +24,7 @@ func (c *Cache) Look(a *exchange.Ask) (ans *exchange.Answer, ok bool) {
 }
 
 // recall finds what may be given out now, and counts it as a hit.
-func (c *Cache) recall(k *Key, now int64) *entry {
+func (c *Cache) recall(k *Key, how course, now int64) *entry {
 	e := c.store.get(k)
 	if e == nil {
 		return nil
@@ -33,7 +33,7 @@ func (c *Cache) recall(k *Key, now int64) *entry {
 		return nil
 	}
 	if !e.leased {
-		if !c.fresh(e, now) {
+		if how == newest || !c.fresh(e, now) {
 			return nil
 		}
 		switch c.right(e, now) {
