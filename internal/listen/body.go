@@ -16,7 +16,7 @@ import (
 // on nothing here touches the connection, which may serve the next request.
 type body struct {
 	from  io.ReadCloser
-	ctl   *http.ResponseController
+	conn  http.ResponseWriter // whose deadlines are set
 	http1 bool
 
 	mu    sync.Mutex
@@ -26,8 +26,9 @@ type body struct {
 	fault fault
 }
 
-func newBody(w http.ResponseWriter, r *http.Request, m Limits) *body {
-	b := &body{from: r.Body, ctl: http.NewResponseController(w), http1: r.ProtoMajor == 1}
+// begins is called once, before anything else.
+func (b *body) begins(w http.ResponseWriter, r *http.Request, m Limits) {
+	b.from, b.conn, b.http1 = r.Body, w, r.ProtoMajor == 1
 	if m.Request > 0 {
 		b.until = time.Now().Add(m.Request)
 	}
@@ -41,7 +42,6 @@ func newBody(w http.ResponseWriter, r *http.Request, m Limits) *body {
 		// It must not wait for that for ever either.
 		b.arm()
 	}
-	return b
 }
 
 // arm gives the next read its time; false when nothing is to be read any more.
@@ -76,7 +76,7 @@ func (b *body) disarm() {
 // deadline is called with mu held, and not when it is over.
 func (b *body) deadline(t time.Time) {
 	b.set = t
-	_ = b.ctl.SetReadDeadline(t) // where it is not supported there is no connection either
+	_ = http.NewResponseController(b.conn).SetReadDeadline(t) // where it is not supported there is no connection either
 }
 
 // Read implements io.Reader.
@@ -99,10 +99,10 @@ func (b *body) Close() error { return b.from.Close() }
 func (b *body) ended(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var large *http.MaxBytesError
+	_, large := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case b.over:
-	case errors.As(err, &large):
+	case large:
 		b.fault = tooLarge
 	case timedOut(err) && !b.until.IsZero() && !time.Now().Before(b.until):
 		b.fault = late

@@ -24,16 +24,21 @@ func (b *bounded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.next.ServeHTTP(w, r)
 		return
 	}
-	a := &answer{ResponseWriter: w, http1: r.ProtoMajor == 1, limits: b.limits}
-	ctx := r.Context()
+	// All that a request is held with is one piece of memory.
+	held := &struct {
+		answer
+		body    body
+		request http.Request
+	}{answer: answer{ResponseWriter: w, http1: r.ProtoMajor == 1, limits: b.limits}, request: *r}
+	a, own := &held.answer, &held.request // a handler does not change the request that it was given
 	if b.limits.Request > 0 {
-		var done func()
-		ctx, done = a.within(ctx)
+		ctx, done := a.within(r.Context())
 		defer done()
+		own = r.WithContext(ctx)
 	}
-	own := r.WithContext(ctx) // a handler does not change the request that it was given
 	if r.ContentLength != 0 {
-		a.body = newBody(w, r, b.limits)
+		a.body = &held.body
+		a.body.begins(w, r, b.limits)
 		own.Body = a.body
 		defer a.body.finish()
 	}
