@@ -62,7 +62,7 @@ func holderID(who exchange.Who) Key {
 	if who.Lent != "" {
 		return sha256.Sum256([]byte("L" + who.Lent))
 	}
-	return sha256.Sum256([]byte("T" + who.Token.Reveal()))
+	return sha256.Sum256([]byte("T" + who.Token.Short().Reveal()))
 }
 
 // holder finds or makes one. The store's lock is held.

@@ -43,11 +43,12 @@ type family struct {
 	lost   lost
 }
 
-// tokenID stands for a token where its value need not be known.
+// tokenID stands for a token, however it is spelled, where its value need not be
+// known.
 type tokenID [16]byte
 
 func idOf(tok cred.Redacted) (id tokenID) {
-	sum := sha256.Sum256([]byte(tok.Reveal()))
+	sum := sha256.Sum256([]byte(tok.Short().Reveal()))
 	copy(id[:], sum[:])
 	return id
 }

@@ -145,7 +145,8 @@ func (d *deed) read(body []byte) {
 		"token": &d.token, "accessor": &d.accessor, "lease_id": &d.lease, "from": &d.from,
 	} {
 		if v, ok := fields[name]; ok {
-			if *to, ok = v.(string); !ok {
+			text, ok := v.(string)
+			if *to = strings.TrimSpace(text); !ok {
 				d.blind = true
 			}
 		}

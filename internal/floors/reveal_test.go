@@ -17,6 +17,7 @@ var reveals = map[string]string{
 	"internal/cache/key.go":        "a token goes into the digest that is the key of an answer",
 	"internal/cache/saved.go":      "a token goes into a record of the sealed store",
 	"internal/cred/redacted.go":    "defines it, and compares in constant time",
+	"internal/cred/spelling.go":    "a token holds its own shorter spelling",
 	"internal/handover/seal.go":    "the token goes into the encrypted file",
 	"internal/lease/save.go":       "a token that an answer carries goes into the store, which seals it",
 	"internal/persist/handover.go": "the token goes into the sealed file",

@@ -90,10 +90,11 @@ func proxySchedule(f *config.File) retry.Schedule {
 	return retry.Schedule{Attempts: 1 + f.Vault.NumRetries, Base: time.Second, Max: 30 * time.Second, Jitter: 0.25}
 }
 
-// ours reports whether a token is one of ours.
+// ours reports whether a token is one of ours, in either of its spellings.
 func (p *Parts) ours(token cred.Redacted) bool {
+	token = token.Short()
 	for _, i := range p.logins() {
-		if i.Session.State().Token.Value.Equal(token) {
+		if i.Session.State().Token.Value.Short().Equal(token) {
 			return true
 		}
 	}
