@@ -73,21 +73,6 @@ func within(path, part string) bool {
 	}
 }
 
-// same says whether two paths have the same names, markers apart.
-func same(a, b string) bool {
-	for {
-		var x, y string
-		a, x = lastName(a)
-		b, y = lastName(b)
-		if x != y {
-			return false
-		}
-		if x == "" {
-			return true
-		}
-	}
-}
-
 var seed = maphash.MakeSeed()
 
 // tail is a number for the last two names of a path: the same for a secret in

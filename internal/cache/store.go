@@ -259,12 +259,12 @@ func (s *store) removeIf(r *ring, match func(*entry) bool) dropped {
 }
 
 // at drops the statics at a path, and those of the same secret under its other
-// paths; with anywhere, in whatever namespace. The lock is held.
-func (s *store) at(path string, anywhere bool) int {
+// paths, in whatever namespace. The lock is held.
+func (s *store) at(path string) int {
 	n := 0
 	for e := s.tails[tail(path)]; e != nil; {
 		next := e.next
-		if p := string(e.path); same(p, path) || anywhere && within(p, path) {
+		if within(string(e.path), path) {
 			s.remove(e)
 			n++
 		}

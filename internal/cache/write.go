@@ -82,7 +82,9 @@ func (c *Cache) wrote(method string, at place, status int) {
 	if all {
 		c.store.removeIf(&c.store.statics, func(*entry) bool { return true })
 	} else {
-		c.store.at(path, false)
+		// A server without namespaces takes the header and does not mind it, so
+		// that nobody knows in which the write went.
+		c.store.at(at.path)
 	}
 }
 
@@ -97,6 +99,6 @@ func (c *Cache) Touch(path string) {
 	s := c.changes.stripe(path)
 	c.store.mu.Lock()
 	s.writes.Add(1)
-	c.store.at(path, true)
+	c.store.at(path)
 	c.store.mu.Unlock()
 }
