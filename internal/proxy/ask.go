@@ -161,24 +161,25 @@ func namespace(header http.Header) string {
 // named reports whether the client chose a namespace, if only the root.
 func named(header http.Header) bool { return first(header["X-Vault-Namespace"]) != "" }
 
-// question takes the body in, if it is small enough to be held.
-func (h *handler) question(r *http.Request, a *exchange.Ask) (*question, error) {
-	q := &question{Ask: a, held: true, upgrade: upgrades(r.Header), endless: endless(a.Path)}
+// complete takes the body in, if it is small enough to be held, and says what else
+// a request is about.
+func (h *handler) complete(q *question, r *http.Request) error {
+	q.held, q.upgrade, q.endless = true, upgrades(r.Header), endless(q.Path)
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		if err := h.take(q, r); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	q.about = h.subjectOf(q)
 	if q.about != nobody {
 		if !q.held {
-			return nil, refusal{status: http.StatusRequestEntityTooLarge, text: "the body is too large for a request about a token"}
+			return refusal{status: http.StatusRequestEntityTooLarge, text: "the body is too large for a request about a token"}
 		}
-		if first(a.Header["X-Vault-Wrap-Ttl"]) != "" && q.about == ours {
-			return nil, refusal{status: http.StatusForbidden, text: "an answer about a token that is lent is not wrapped: who unwraps it would get the token"}
+		if first(q.Header["X-Vault-Wrap-Ttl"]) != "" && q.about == ours {
+			return refusal{status: http.StatusForbidden, text: "an answer about a token that is lent is not wrapped: who unwraps it would get the token"}
 		}
 	}
-	return q, nil
+	return nil
 }
 
 // take reads the body into memory; what is larger than allowed there is left to be

@@ -35,7 +35,7 @@ func (h *handler) subjectOf(q *question) subject {
 	if decoded, err := url.PathUnescape(p); err == nil {
 		p = decoded
 	}
-	_, p, ok := strings.Cut(path.Clean(p)+"/", "/auth/token/")
+	_, p, ok := strings.Cut(path.Clean(p), "/auth/token/")
 	if !ok {
 		return nobody
 	}

@@ -125,7 +125,7 @@ func FuzzSubject(f *testing.F) {
 	f.Add("lookup%2f", "%", `{"token":{"a":[]}}`, true)
 	h := &handler{Options: Options{Ours: isCanary}}
 	f.Fuzz(func(t *testing.T, call, query, body string, lent bool) {
-		q := &question{Ask: &exchange.Ask{Method: "POST", Path: "/v1/auth/token/" + call, Query: query, Body: []byte(body)}, held: true}
+		q := &question{Ask: exchange.Ask{Method: "POST", Path: "/v1/auth/token/" + call, Query: query, Body: []byte(body)}, held: true}
 		if lent {
 			q.Who.Lent = "default"
 		} else {

@@ -29,7 +29,8 @@ import (
 
 // Identity has a token to lend; session.Session is one.
 type Identity interface {
-	// Token returns the token in use, and waits for the first one.
+	// Token returns the token in use, and waits for the first one until ctx ends.
+	// When there is one it is returned whatever ctx says.
 	Token(ctx context.Context) (cred.Redacted, error)
 	// Replace says that bad is invalid, and waits for another.
 	Replace(ctx context.Context, bad cred.Redacted) (cred.Redacted, error)
@@ -167,30 +168,36 @@ func Handler(o Options) http.Handler {
 	return h
 }
 
-// asks are used again, for those that are answered from memory.
-var asks = sync.Pool{New: func() any { return new(exchange.Ask) }}
+// questions are used again, where they are answered from memory.
+var questions = sync.Pool{New: func() any { return new(question) }}
 
 // ServeHTTP answers from memory without making anything, where it can.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := asks.Get().(*exchange.Ask)
-	if no := h.settle(a, r); no != nil {
+	q := questions.Get().(*question)
+	if no := h.settle(&q.Ask, r); no != nil {
 		h.refuse(w, r, no)
 		return
 	}
-	if h.Cache != nil && bodiless(r) {
-		if ans, ok := h.Cache.Look(a); ok {
-			h.answer(w, r, ans)
-			*a = exchange.Ask{}
-			asks.Put(a)
-			return
-		}
+	if h.Cache != nil && bodiless(r) && h.recall(w, r, q) {
+		return
 	}
-	h.pass(w, r, a)
+	h.pass(w, r, q)
+}
+
+// recall answers from memory, or says that it cannot. Nobody else holds q by then.
+func (h *handler) recall(w http.ResponseWriter, r *http.Request, q *question) bool {
+	ans, ok := h.Cache.Look(&q.Ask)
+	if ok {
+		h.answer(w, r, ans)
+		*q = question{}
+		questions.Put(q)
+	}
+	return ok
 }
 
 // question is a request that goes to the server.
 type question struct {
-	*exchange.Ask
+	exchange.Ask
 	// held says that Ask.Body is all of the body; else body is to be read, once.
 	held   bool
 	body   io.Reader
@@ -204,9 +211,8 @@ type question struct {
 }
 
 // pass asks the cache with what it needs, or the server.
-func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *exchange.Ask) {
-	q, no := h.question(r, a)
-	if no != nil {
+func (h *handler) pass(w http.ResponseWriter, r *http.Request, q *question) {
+	if no := h.complete(q, r); no != nil {
 		h.refuse(w, r, no)
 		return
 	}
@@ -214,17 +220,13 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *exchange.Ask) 
 		h.direct(w, r, q)
 		return
 	}
-	ans, ok := (*exchange.Answer)(nil), false
-	if a.Body != nil {
-		ans, ok = h.Cache.Look(a)
+	if q.Body != nil && h.recall(w, r, q) {
+		return
 	}
-	if !ok {
-		var err error
-		ans, err = h.Cache.Do(r.Context(), a, func(ctx context.Context) (*exchange.Answer, error) { return h.fetch(ctx, q) })
-		if err != nil {
-			h.refuse(w, r, err)
-			return
-		}
+	ans, err := h.Cache.Do(r.Context(), &q.Ask, func(ctx context.Context) (*exchange.Answer, error) { return h.fetch(ctx, q) })
+	if err != nil {
+		h.refuse(w, r, err)
+		return
 	}
 	h.answer(w, r, ans)
 }
@@ -233,7 +235,7 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, a *exchange.Ask) 
 func (h *handler) direct(w http.ResponseWriter, r *http.Request, q *question) {
 	status := 0
 	if h.Cache != nil {
-		defer func() { h.Cache.Passed(q.Ask, status) }()
+		defer func() { h.Cache.Passed(&q.Ask, status) }()
 	}
 	if !q.held || q.upgrade {
 		lift(w)
