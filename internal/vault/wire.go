@@ -57,6 +57,8 @@ type link struct {
 	w    *bufio.Writer
 	// left bounds what is read, while a head is.
 	left int64
+	// hangUp ends what is under way.
+	hangUp func()
 	// since is when it became idle; zero for one that is new.
 	since time.Time
 }
@@ -99,12 +101,16 @@ func (w *wire) take() *link {
 		w.idle = w.idle[:n-1]
 		w.mu.Unlock()
 		age := time.Since(l.since)
-		if age < fresh || age < maxAge && quiet(l.Conn) {
+		if age < fresh || age < maxAge && l.quiet() {
 			return l
 		}
 		_ = l.Close()
 	}
 }
+
+// quiet looks whether an idle connection is still there. The deadline of the
+// request before may have passed meanwhile, and says nothing.
+func (l *link) quiet() bool { return l.SetDeadline(time.Time{}) == nil && quiet(l.Conn) }
 
 // put keeps a connection for the next request.
 func (w *wire) put(l *link) {
@@ -179,6 +185,7 @@ func (w *wire) open(ctx context.Context) (*link, error) {
 	}
 	l := &link{Conn: conn, wire: w, w: bufio.NewWriter(conn)}
 	l.r = bufio.NewReader(l)
+	l.hangUp = func() { _ = l.SetDeadline(aLongTimeAgo) }
 	return l, nil
 }
 
@@ -243,18 +250,19 @@ var aLongTimeAgo = time.Unix(1, 0)
 // ask uses the connection for one request. After an error it is closed.
 func (l *link) ask(ctx context.Context, req *http.Request, body func() io.Reader, end time.Time) (*http.Response, error) {
 	_ = l.SetDeadline(end)
-	stop := context.AfterFunc(ctx, func() { _ = l.SetDeadline(aLongTimeAgo) })
+	stop := context.AfterFunc(ctx, l.hangUp)
 	resp, err := l.exchange(req, body)
 	if err != nil {
 		stop()
 		_ = l.Close()
 		return nil, err
 	}
-	if !end.IsZero() {
+	// A body that came with its head is read without the connection.
+	if here := resp.ContentLength >= 0 && resp.ContentLength <= int64(l.r.Buffered()); !here && !end.IsZero() {
 		_ = l.SetDeadline(time.Time{})
 		if ctx.Err() != nil {
 			// The two deadlines may have been set in any order.
-			_ = l.SetDeadline(aLongTimeAgo)
+			l.hangUp()
 		}
 	}
 	b := &answerBody{ReadCloser: resp.Body, link: l, stop: stop, keep: !resp.Close && resp.StatusCode != http.StatusSwitchingProtocols}
