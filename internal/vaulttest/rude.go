@@ -34,8 +34,8 @@ func (m Match) is(r *Request) bool {
 	return m.Path == "" || m.Path == r.Path
 }
 
-// Rudeness is one way to misbehave. At most one of Status, Half, Drop, Hang
-// and Raw is set; Delay and Do go with any of them or stand alone.
+// Rudeness is one way to misbehave. At most one of Status, Half, Drop, Hang,
+// Raw and Late is set; Delay and Do go with any of them or stand alone.
 type Rudeness struct {
 	// Skip lets this many matching requests pass first; then Times of them
 	// are treated rudely, 0 for all.
@@ -61,6 +61,9 @@ type Rudeness struct {
 	// Do is called before anything else, such as to seal the server in the
 	// middle of a client's run.
 	Do func()
+	// Late is called after the true answer has been made and before it is sent:
+	// what it changes, the answer does not tell of.
+	Late func()
 }
 
 type rule struct {
@@ -114,6 +117,8 @@ func (r Rudeness) serve(w http.ResponseWriter, req *http.Request, f *Front) {
 		panic(http.ErrAbortHandler)
 	case r.Half:
 		r.half(w, req, f)
+	case r.Late != nil:
+		r.late(w, req, f)
 	case r.Status != 0:
 		r.status(w)
 	case r.Raw != "":
@@ -163,6 +168,14 @@ func (r Rudeness) half(w http.ResponseWriter, req *http.Request, f *Front) {
 	_, _ = w.Write(body[:len(body)/2])
 	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler)
+}
+
+func (r Rudeness) late(w http.ResponseWriter, req *http.Request, f *Front) {
+	whole := &held{header: w.Header(), status: http.StatusOK}
+	f.inner.ServeHTTP(whole, req)
+	r.Late()
+	w.WriteHeader(whole.status)
+	_, _ = w.Write(whole.body)
 }
 
 // held is an answer that is kept instead of sent.
