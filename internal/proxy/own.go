@@ -26,7 +26,10 @@ var tokenCalls = []string{"lookup", "lookup-self", "renew", "renew-self", "looku
 
 // subjectOf reads from a request whom its answer will be about. The server takes a
 // call's path decoded, behind any namespace and with any number of slashes, and
-// where it names no token it means the one that the request was made with.
+// where it names no token it means the one that the request was made with. How the
+// server reads a body that is neither clearly JSON nor clearly a form, nobody knows
+// but the server: so of a request that is made with a token of ours the answer is
+// ours, unless it shows the very token that was named.
 func (h *handler) subjectOf(q *question) subject {
 	p := q.Path
 	if !strings.Contains(p, "token") && !strings.Contains(p, "%") {
@@ -62,7 +65,8 @@ func (h *handler) subjectOf(q *question) subject {
 	} else {
 		return someone
 	}
-	if named == "" && mine {
+	if mine {
+		q.named = cred.Redact(named)
 		return ours
 	}
 	return someone
@@ -134,7 +138,7 @@ func (h *handler) strip(q *question, r *reply) error {
 	for name, into := range map[string]*map[string]json.RawMessage{"data": &data, "auth": &auth, "wrap_info": &wrap} {
 		_ = json.Unmarshal(all[name], into) // absent, null, or of another shape: nothing to take out
 	}
-	if q.about != ours && !h.holdsOurs(data, "id") && !h.holdsOurs(auth, "client_token") {
+	if !h.holdsOurs(data, "id") && !h.holdsOurs(auth, "client_token") && (q.about != ours || q.names(data["id"]) || q.names(auth["client_token"])) {
 		return nil
 	}
 	if len(wrap) > 0 {
@@ -164,6 +168,12 @@ func (h *handler) strip(q *question, r *reply) error {
 func (h *handler) holdsOurs(fields map[string]json.RawMessage, name string) bool {
 	var value string
 	return json.Unmarshal(fields[name], &value) == nil && h.isOurs(cred.Redact(value))
+}
+
+// names reports whether a field is the token that the request named.
+func (q *question) names(field json.RawMessage) bool {
+	var value string
+	return !q.named.Empty() && json.Unmarshal(field, &value) == nil && cred.Redact(value).Short().Equal(q.named.Short())
 }
 
 // hidden stands in a log line for a token that was part of a path.

@@ -42,6 +42,9 @@ func TestAnswersAboutOurTokenDoNotHoldIt(t *testing.T) {
 		{"the same in a form", "POST", "lookup", `token=` + own, []string{"X-Vault-Token", "mine"}, fmt.Sprintf(lookedUp, inside), 200, true},
 		{"the same in the query", "GET", "lookup?token=" + own, "", []string{"X-Vault-Token", "mine"}, fmt.Sprintf(lookedUp, inside), 200, true},
 		{"the same in the path", "POST", "lookup/" + own, "", []string{"X-Vault-Token", "mine"}, fmt.Sprintf(lookedUp, inside), 200, true},
+		{"lookup of what only seems to be a form", "POST", "lookup", "null &token=" + child, nil, fmt.Sprintf(lookedUp, inside), 200, true},
+		{"lookup of what only seems to be JSON", "POST", "lookup", strings.Repeat(" ", 600) + `{"token":"` + child + `"}`, nil, fmt.Sprintf(lookedUp, inside), 200, true},
+		{"renew of what only seems to be a form", "POST", "renew", "null &token=" + child, nil, fmt.Sprintf(renewed, inside), 200, true},
 		{"a query that a write has no use for", "POST", "lookup?token=" + child, "", nil, fmt.Sprintf(lookedUp, inside), 200, true},
 		{"a body that a read has no use for", "GET", "lookup", `{"token":"` + child + `"}`, nil, fmt.Sprintf(lookedUp, inside), 200, true},
 		{"an accessor that is our token's", "POST", "lookup-accessor", `{"accessor":"acc"}`, []string{"X-Vault-Token", "mine"}, fmt.Sprintf(lookedUp, own), 200, true},
@@ -58,6 +61,7 @@ func TestAnswersAboutOurTokenDoNotHoldIt(t *testing.T) {
 		{"no content", "POST", "renew-self", "", nil, ``, 200, false},
 
 		{"wrapped on request", "GET", "lookup-self", "", []string{"X-Vault-Wrap-TTL", "60"}, `{"wrap_info":{"token":"w"}}`, 403, false},
+		{"wrapped on request, of another token", "POST", "lookup", "null &token=" + child, []string{"X-Vault-Wrap-TTL", "60"}, `{"wrap_info":{"token":"w"}}`, 403, false},
 		{"wrapped without one", "GET", "lookup-self", "", nil, `{"data":null,"wrap_info":{"token":"w"}}`, 403, false},
 		{"no JSON", "GET", "lookup-self", "", nil, "id: " + own, 502, false},
 		{"too large to be looked into", "GET", "lookup-self", "", nil, `{"data":{"id":"` + own + `","x":"` + strings.Repeat("x", 100_000) + `"}}`, 502, false},

@@ -206,6 +206,8 @@ type question struct {
 	upgrade bool
 	// about says whether the answer is about a token of ours.
 	about subject
+	// named is the token that a request made with ours names, and that is not ours.
+	named cred.Redacted
 	// endless: the answer comes when something happens, and goes on.
 	endless bool
 }
