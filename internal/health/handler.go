@@ -3,6 +3,7 @@ package health
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -150,13 +151,26 @@ func (o Options) now() Status {
 	if s.Now.IsZero() {
 		s.Now = time.Now().Round(0)
 	}
-	if !s.Token.ExpiresAt.IsZero() && s.Token.TTL == 0 {
-		s.Token.TTL = max(0, int64(s.Token.ExpiresAt.Round(0).Sub(s.Now.Round(0)).Seconds()))
+	s.Token.TTL = s.Token.left(s.Now)
+	if len(s.Identities) > 0 {
+		s.Identities = slices.Clone(s.Identities)
+		for i := range s.Identities {
+			t := &s.Identities[i].Token
+			t.TTL = t.left(s.Now)
+		}
 	}
 	if len(s.Leases.Entries) > MaxEntries {
 		s.Leases.Entries = s.Leases.Entries[:MaxEntries]
 	}
 	return s
+}
+
+// left is the time that the token has left, unless it is said already.
+func (t Token) left(now time.Time) int64 {
+	if t.ExpiresAt.IsZero() || t.TTL != 0 {
+		return t.TTL
+	}
+	return max(0, int64(t.ExpiresAt.Round(0).Sub(now.Round(0)).Seconds()))
 }
 
 // quit answers before the end begins, so that who asked hears of it.

@@ -176,13 +176,20 @@ func TestAWebPageCannotQuitTheDaemon(t *testing.T) {
 }
 
 func TestTheTokensTimeIsCountedWhenAsked(t *testing.T) {
-	s := Status{Token: Token{ExpiresAt: time.Now().Add(time.Hour)}}
+	in := Token{ExpiresAt: time.Now().Add(time.Hour)}
+	s := Status{Token: in, Identities: []Identity{{Name: "reports", Token: in}}}
 	var got Status
 	if err := json.Unmarshal(ask(handler(s, nil), "GET", pathStatus).Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.Token.TTL < 3590 || got.Token.TTL > 3600 || got.Now.IsZero() {
 		t.Errorf("ttl %d at %v", got.Token.TTL, got.Now)
+	}
+	if l := got.Identities[0].Token.TTL; l < 3590 || l > 3600 {
+		t.Errorf("another login's ttl is %d", l)
+	}
+	if s.Identities[0].Token.TTL != 0 {
+		t.Error("what was handed in is changed")
 	}
 }
 

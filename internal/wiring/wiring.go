@@ -205,6 +205,10 @@ func allAuth(f *config.File) []*config.AutoAuth {
 func login(a *config.AutoAuth, f *config.File, o Options, client *vault.Client) (Identity, error) {
 	i := Identity{Name: identityName(a)}
 	m := a.Method
+	log := logging.Named(o.Log, "auth")
+	if a.Name != "" {
+		log = log.With("identity", a.Name)
+	}
 	client = client.Agent(agent(o.Version, "auto-auth")).In(authNamespace(m, f, o))
 	build, err := o.Method(m.Type)
 	if err != nil {
@@ -217,12 +221,12 @@ func login(a *config.AutoAuth, f *config.File, o Options, client *vault.Client) 
 	}
 	method, err := build(auth.Options{
 		Mount: m.MountPath, Config: m.Config, Client: serverConfig(f, o, "auto-auth"),
-		Wrap: wrap, Preserve: o.Preserve, Log: logging.Named(o.Log, "auth"),
+		Wrap: wrap, Preserve: o.Preserve, Log: log,
 	})
 	errs := []error{at(err, m.Pos)}
 	if err == nil {
 		i.Session = session.New(method, client.Wrapping(wrap), session.Options{
-			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m, o.attempts), Observer: o.Observer, Log: logging.Named(o.Log, "auth"),
+			Name: m.Type, Mount: m.MountPath, Retry: loginSchedule(m, o.attempts), Observer: o.Observer, Log: log,
 			Meter: o.Meter, Reauth: a.EnableReauthOnNewCredentials, Handover: kept(a, f, o),
 		})
 	}

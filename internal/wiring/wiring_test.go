@@ -328,3 +328,33 @@ func TestEventsNeedALogin(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLogSaysWhichIdentityLoggedIn(t *testing.T) {
+	s := vaulttest.New(t)
+	dir := t.TempDir()
+	a := s.Admin(t)
+	a.EnableAuth("approle", "approle")
+	for name, id := range map[string]string{"role_id": a.AppRole("approle", "app", nil), "secret_id": a.SecretID("approle", "app")} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(id), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := strings.ReplaceAll(strings.Replace(approle, "METHOD", "", 1), "DIR", dir)
+	f, origins := load(t, first+strings.Replace(first, "auto_auth", `auto_auth "reports"`, 1), map[string]string{"VAULT_ADDR": s.Addr()})
+	var log strings.Builder
+	o := options(origins)
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	p, err := Build(f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{false, true} {
+		log.Reset()
+		if _, err := p.Logins()[i].Session.Login(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "identity=reports"); got != want {
+			t.Errorf("login %d: %s", i, log.String())
+		}
+	}
+}
