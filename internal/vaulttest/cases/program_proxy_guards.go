@@ -29,7 +29,10 @@ var _ = add(map[string]func(*Kit){
 	"proxy: paths that could be read in two ways":          crookedPaths,
 })
 
-// guard is one listener, who is let in there and who is not.
+// prometheus has metrics be what they are at the moment.
+const prometheus = "telemetry {\n prometheus_retention_time = \"1h\"\n}\n"
+
+// guarded is one listener, who is let in there and who is not.
 type guarded struct {
 	key    string
 	good   func(*vaulttest.Admin) *vaulttest.Admin
@@ -50,7 +53,7 @@ type views = map[string]func(*vaulttest.Admin) *vaulttest.Admin
 
 func guards(k *Kit) {
 	k.Shared()
-	cfg := k.lent() + lends + caches
+	cfg := k.lent() + lends + caches + prometheus
 	k.mayAll()
 	k.Write("caller", canary+"the callers' token\n")
 	path := k.name + "/data/app"
@@ -108,8 +111,8 @@ func guards(k *Kit) {
 		}
 		k.Asked(0, "", "*")
 	}
-	metrics := string(d.At(4).Do("GET", "/agent/v1/metrics", nil).Body)
-	if !strings.Contains(metrics, "guard.refused") {
+	metrics := string(d.At(4).Do("GET", "/agent/v1/metrics?format=prometheus", nil).Body)
+	if !strings.Contains(metrics, "guard_refused") {
 		k.Errorf("no refusal is counted:\n%s", metrics)
 	}
 	// A new token for callers is good at once, or nearly.
@@ -295,7 +298,7 @@ func clientCertificates(k *Kit) {
 
 func metricsOnly(k *Kit) {
 	k.Shared()
-	d, client := k.serve(k.lent() + lends + caches + tcpListener + listener(1, `role = "metrics_only"`))
+	d, client := k.serve(k.lent() + lends + caches + prometheus + tcpListener + listener(1, `role = "metrics_only"`))
 	metrics, path := d.At(1), k.name+"/data/app"
 	k.password(client, "MISS")
 	for method, asked := range map[string]string{"GET": "/v1/" + path, "POST": "/agent/v1/cache-clear", "LIST": "/v1/" + k.name + "/metadata", "HEAD": "/agent/v1/health"} {
@@ -306,8 +309,8 @@ func metricsOnly(k *Kit) {
 	k.password(client, "HIT")
 	// Requests are counted in sums.
 	k.Soon("what was asked is counted", func() bool {
-		ans := metrics.Do("GET", "/agent/v1/metrics", nil)
-		return ans.Status == 200 && strings.Contains(string(ans.Body), "proxy.success") && strings.Contains(string(ans.Body), "cache.hit")
+		ans := metrics.Do("GET", "/agent/v1/metrics?format=prometheus", nil)
+		return ans.Status == 200 && strings.Contains(string(ans.Body), "proxy_success") && strings.Contains(string(ans.Body), "cache_hit")
 	})
 	d.Stops()
 }
