@@ -4,7 +4,6 @@ package cases
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +23,9 @@ var _ = add(map[string]func(*Kit){
 	"proxy: a file for another server is set aside":                     persistElsewhere,
 	"proxy: exit_on_err ends the start with a damaged file":             persistExit,
 	"proxy: a one-shot leaves its lease to the daemon":                  persistHandedOver,
+	"proxy: a restart keeps the tokens of all identities":               persistIdentities,
+	"proxy: a restart with another login does not use the old token":    persistAnotherLogin,
+	"proxy: two daemons do not share a file":                            persistTwice,
 	"proxy: what ended while nobody ran is not served":                  persistEnded,
 })
 
@@ -42,7 +44,7 @@ func (k *Kit) persisting(ttl string, keys ...string) (config, creds string) {
 	k.must(os.Mkdir(filepath.Join(k.Dir, keptDir), 0o700))
 	k.Write("key", canary+"the key of the file, which nobody guesses")
 	persist := "persist \"file\" {\n path = \"" + keptDir + "\"\n key_file = \"key\"\n" + strings.Join(keys, "\n") + "\n}"
-	return login + lends + caching(persist) + tcpListener, k.moreLeases(ttl, "2h")
+	return login + lends + caching(`static_ttl = "1h"`, persist) + tcpListener, k.moreLeases(ttl, "2h")
 }
 
 // crash ends a daemon without a word, once all that it knows is written.
@@ -54,10 +56,10 @@ func (k *Kit) crash(d *Daemon) {
 
 // filling are what is asked for, and what came.
 type filling struct {
-	k             *Kit
-	creds         string
-	token, lease  string
-	ours, logined string
+	k            *Kit
+	creds        string
+	token, lease string
+	ours         string // of auto_auth
 }
 
 // fill asks for a leased secret and makes a token, which are cached then.
@@ -112,6 +114,8 @@ func persisted(k *Kit) {
 		was.sealed()
 		d, client = k.serve(cfg)
 		was.there(client)
+		// Static secrets are not kept.
+		k.is(client.Do("GET", k.name+"/data/app", nil), 200, "MISS")
 	}
 	// What is revoked is not there after the next start.
 	client.OK("PUT", "sys/leases/revoke", m{"lease_id": was.lease})
@@ -317,8 +321,77 @@ func persistEnded(k *Kit) {
 		k.Error("a token that went with its parent is served")
 	}
 	k.Asked(2, "PUT", "auth/"+k.name+"/login")
-	if fmt.Sprint(k.alive("token")) == was.ours {
+	if k.alive("token") == was.ours {
 		k.Error("the revoked token is in the sink")
 	}
 	d.Stops()
+}
+
+// persistIdentities has the key in a variable.
+func persistIdentities(k *Kit) {
+	k.Shared()
+	cfg, _ := k.persisting("1h")
+	cfg = strings.Replace(cfg, `key_file = "key"`, `key_env = "CACHE_KEY"`, 1) + k.second(k.name, "default") + listener(1, `auto_auth = "other"`)
+	k.Write("latchkey.hcl", cfg)
+	start := func() *Daemon {
+		d := k.DaemonWith([]string{"CACHE_KEY=" + canary + "in a variable"}, "-config=latchkey.hcl", "-log-level=trace").Ready()
+		k.Until("both tokens are in their sinks", func() bool { return k.peek("token") != "" && k.peek("other-token") != "" })
+		return d
+	}
+	d := start()
+	first, second := k.Read("token"), k.Read("other-token")
+	d.Stops()
+	for _, sink := range []string{"token", "other-token"} {
+		k.must(os.Remove(filepath.Join(k.Dir, sink)))
+	}
+	d = start()
+	if k.alive("token") != first || k.alive("other-token") != second {
+		k.Error("other tokens than before")
+	}
+	k.Asked(1, "PUT", "auth/"+k.name+"/login")
+	k.Asked(1, "PUT", "auth/"+k.name+"-other/login")
+	d.Stops()
+}
+
+func persistAnotherLogin(k *Kit) {
+	k.Shared()
+	cfg, creds := k.persisting("1h")
+	d, client := k.serve(cfg)
+	was := k.fill(client, creds)
+	d.Stops()
+	k.Write("new_id", k.Site.AppRole(k.name, "other", m{"token_policies": []string{k.name, "default"}, "token_ttl": "1h"}))
+	k.Write("new_secret_id", k.Site.SecretID(k.name, "other"))
+	d, client = k.serve(strings.NewReplacer(`"role_id"`, `"new_id"`, `"secret_id"`, `"new_secret_id"`).Replace(cfg))
+	if k.alive("token") == was.ours {
+		k.Error("the token of another role is lent")
+	}
+	if ans := k.is(client.Do("GET", creds, nil), 200, "MISS"); ans.Str("lease_id") == was.lease {
+		k.Error("the lease of another role's token is served")
+	}
+	k.Asked(2, "PUT", "auth/"+k.name+"/login")
+	d.Stops()
+}
+
+func persistTwice(k *Kit) {
+	k.Shared()
+	cfg, creds := k.persisting("1h")
+	one, client := k.serve(cfg)
+	was := k.fill(client, creds)
+	two, other := k.serve(cfg)
+	two.Says(`\[WARN\].*nothing is kept`)
+	if k.is(other.Do("GET", creds, nil), 200, "MISS").Str("lease_id") == was.lease {
+		k.Error("the other daemon's lease is served")
+	}
+	k.is(other.Do("GET", creds, nil), 200, "HIT")
+	two.Stops()
+	if k.is(client.Do("GET", creds, nil), 200, "HIT").Str("lease_id") != was.lease {
+		k.Error("another lease")
+	}
+	one.Stops()
+	k.Site.Front.Forget()
+	_, client = k.serve(cfg)
+	if k.is(client.Do("GET", creds, nil), 200, "HIT").Str("lease_id") != was.lease {
+		k.Error("the file is not that of the first")
+	}
+	k.Asked(0, "PUT", "auth/"+k.name+"/login")
 }
