@@ -183,6 +183,71 @@ func TestAConnectionThatWasClosedMeanwhileIsNotUsed(t *testing.T) {
 	}
 }
 
+// The time that a request had is over long before its connection is too old.
+func TestAConnectionOutlivesTheTimeOfItsRequest(t *testing.T) {
+	for name, answer := range map[string]string{
+		"an answer in one piece":   ok,
+		"an answer without a body": "HTTP/1.1 204 No Content\r\n\r\n",
+		"an answer in chunks":      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var opened atomic.Int32
+			cl := scripted(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+				opened.Add(1)
+				for hear(r) != "" {
+					_, _ = io.WriteString(conn, answer)
+				}
+			})
+			for range 3 {
+				resp, err := cl.Forward(t.Context(), get("/v1/a"))
+				text(t, resp, err)
+				w := cl.wired()
+				w.mu.Lock()
+				for _, l := range w.idle {
+					l.since = l.since.Add(-2 * fresh)
+					_ = l.SetDeadline(aLongTimeAgo) // which is when that time was over
+				}
+				w.mu.Unlock()
+			}
+			if n := opened.Load(); n != 1 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
+func TestABodyMayComeAfterTheTimeForItsHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait = time.Second
+		d := &dialed{conns: make(chan net.Conn)}
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "2")
+			_, _ = io.WriteString(w, "o")
+			_ = http.NewResponseController(w).Flush()
+			<-time.After(2 * wait)
+			_, _ = io.WriteString(w, "k")
+		})}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(d) }()
+		c, err := New(Config{Address: "http://vault", Dial: d.dial, MaxIdle: 3, Timeout: wait})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			resp, err := c.Forward(t.Context(), get("/v1/a"))
+			if _, got := text(t, resp, err); got != "ok" {
+				t.Errorf("%q", got)
+			}
+		}
+		if n := d.opened.Load(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+		_ = c.Close()
+		_ = srv.Close()
+		<-served
+	})
+}
+
 // A server that hears a write and is gone may have done it: nobody here asks twice.
 func TestAWriteThatWasHeardIsNotSentAgain(t *testing.T) {
 	var heard atomic.Int64
