@@ -2,6 +2,8 @@ package vaulttest_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -191,5 +193,49 @@ func TestThePeakIsHowManyWereOpenAtOnce(t *testing.T) {
 	}
 	if ua := s.UserAgents(); len(ua) != 1 || ua[0] != "front test" {
 		t.Errorf("user agents %q", ua)
+	}
+}
+
+func TestALateAnswerTellsOfWhatWasBefore(t *testing.T) {
+	each(t, func(t *testing.T, f fronted, s *vaulttest.Server) {
+		f.Rude(health, vaulttest.Rudeness{Times: 1, Late: s.Seal})
+		for i, want := range []int{200, 503} {
+			if resp, body, err := get(t, f, health.Path); err != nil || resp.StatusCode != want {
+				t.Errorf("request %d: %v %v %s, want %d", i, resp, err, body, want)
+			}
+		}
+	})
+}
+
+func TestALargeBodyPassesWholeAndIsRecordedInPart(t *testing.T) {
+	const size = 3 << 20
+	each(t, func(t *testing.T, f fronted, s *vaulttest.Server) {
+		want := s.Snapshots(size)
+		admin := vaulttest.NewAdmin(t, f.Addr(), s.RootToken, nil, nil)
+		down := admin.OK("GET", "sys/storage/raft/snapshot", nil)
+		sum := sha256.Sum256(down.Body)
+		if got := hex.EncodeToString(sum[:]); got != want || len(down.Body) != size {
+			t.Errorf("%d bytes came down, others than were promised", len(down.Body))
+		}
+		admin.OK("POST", "sys/storage/raft/snapshot", down.Body)
+		if n, got := s.Taken(); n != size || got != want {
+			t.Errorf("%d bytes came up, others than were sent", n)
+		}
+		all := f.Requests()
+		if len(all) != 2 || len(all[0].Answer) != 1<<20 || len(all[1].Body) != 1<<20 {
+			t.Errorf("recorded were %d requests, %d and %d bytes", len(all), len(all[0].Answer), len(all[1].Body))
+		}
+	})
+}
+
+func TestOpenRequestsAreCounted(t *testing.T) {
+	s := vaulttest.New(t)
+	open := make(chan int, 1)
+	s.Rude(health, vaulttest.Rudeness{Do: func() { open <- s.Open() }})
+	if _, _, err := get(t, s, health.Path); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-open; n != 1 {
+		t.Errorf("%d were open, want 1", n)
 	}
 }

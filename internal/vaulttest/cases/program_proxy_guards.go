@@ -35,21 +35,25 @@ const prometheus = "telemetry {\n prometheus_retention_time = \"1h\"\n}\n"
 // guarded is one listener, who is let in there and who is not.
 type guarded struct {
 	key    string
-	good   func(*vaulttest.Admin) *vaulttest.Admin
+	good   view
 	status int
-	bad    map[string]func(*vaulttest.Admin) *vaulttest.Admin
-	// method and path are what is asked for; GET and the case's secret.
+	bad    views
+	// method and path are what is asked for, when it is not GET and the case's
+	// secret.
 	method, path string
-	reason       string
 }
 
-func header(name, value string) func(*vaulttest.Admin) *vaulttest.Admin {
+// view is a client as a listener sees it.
+type (
+	view  func(*vaulttest.Admin) *vaulttest.Admin
+	views map[string]view
+)
+
+func header(name, value string) view {
 	return func(c *vaulttest.Admin) *vaulttest.Admin { return c.With(name, value) }
 }
 
 func plain(c *vaulttest.Admin) *vaulttest.Admin { return c }
-
-type views = map[string]func(*vaulttest.Admin) *vaulttest.Admin
 
 func guards(k *Kit) {
 	k.Shared()

@@ -47,17 +47,21 @@ func writtenMeanwhile(k *Kit) {
 	k.Shared()
 	d, client := k.serveAll(caches)
 	path := k.name + "/data/app"
-	for i, write := range []func(){
-		func() { client.OK("PUT", path, m{"data": m{"password": canary + "2"}}) },
-		func() { client.OK("DELETE", path, nil) },
-		func() { client.OK("PUT", k.name+"/undelete/app", m{"versions": []int{2}}) },
-		func() { client.As(k.token(nil)).OK("PUT", path, m{"data": m{"password": canary + "3"}}) },
-		// As the agent's clients write a path, too.
-		func() { client.OK("PUT", k.name+"/data/%61pp", m{"data": m{"password": canary + "4"}}) },
-		func() { client.OK("DELETE", k.name+"/metadata/app", nil) },
+	for _, meanwhile := range []struct {
+		status int // of the answer on its way
+		write  func()
+	}{
+		{200, func() { client.OK("PUT", path, m{"data": m{"password": canary + "2"}}) }},
+		{200, func() { client.OK("DELETE", path, nil) }},
+		{404, func() { client.OK("PUT", k.name+"/undelete/app", m{"versions": []int{2}}) }},
+		{200, func() { client.As(k.token(nil)).OK("PUT", path, m{"data": m{"password": canary + "3"}}) }},
+		{200, func() { client.OK("PUT", k.name+"/data/%61pp", m{"data": m{"password": canary + "4"}}) }},
+		{200, func() { client.OK("DELETE", k.name+"/metadata/app", nil) }},
 	} {
 		k.clear(client, m{"type": "all"})
-		k.is(k.meanwhile(client, "GET", path, nil, write), map[bool]int{true: 404, false: 200}[i == 2], map[bool]string{true: "", false: "MISS"}[i == 2])
+		if ans := k.meanwhile(client, "GET", path, nil, meanwhile.write); ans.Status != meanwhile.status {
+			k.Errorf("%d %s, want %d", ans.Status, ans.Body, meanwhile.status)
+		}
 		k.asTheServer(client, path)
 		k.asTheServer(client, path)
 	}
