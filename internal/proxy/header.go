@@ -40,8 +40,10 @@ func without(h http.Header, names []string) http.Header {
 	return out
 }
 
-// clean takes out of an answer's header what is between the server and us.
+// clean takes out of an answer's header what is between the server and us, and the
+// token, which no server sends, but one that shows what it was sent might.
 func clean(h http.Header) {
+	delete(h, "X-Vault-Token")
 	for _, name := range connected(h["Connection"]) {
 		delete(h, name)
 	}
@@ -85,8 +87,14 @@ func (h *handler) header(q *question) http.Header {
 	if first(q.Header["X-Vault-Token"]) == "" || q.Who.Lent != "" {
 		delete(out, "X-Vault-Token")
 	}
-	if _, ok := bearer(out); ok && (q.Who.Lent != "" || out["X-Vault-Token"] != nil) {
-		delete(out, "Authorization")
+	if token, ok := bearer(out); ok {
+		switch {
+		case q.Who.Lent != "", out["X-Vault-Token"] != nil:
+			delete(out, "Authorization")
+		case token != "" && !strings.HasPrefix(out["Authorization"][0], "Bearer "):
+			// The server knows the scheme in this spelling alone, and we all.
+			out["Authorization"] = []string{"Bearer " + token}
+		}
 	}
 	if out["X-Vault-Request"] == nil {
 		out["X-Vault-Request"] = yes

@@ -269,7 +269,7 @@ func TestAClientsTokenIsNeverSentBesideOurs(t *testing.T) {
 			{name: "an empty one", headers: []string{"X-Vault-Token", ""}, none: true},
 			{name: "its own", headers: []string{"X-Vault-Token", "mine"}, token: "mine"},
 			{name: "a bearer", headers: []string{"Authorization", "Bearer mine"}, auth: "Bearer mine"},
-			{name: "a bearer in small letters", headers: []string{"Authorization", "bearer mine"}, auth: "bearer mine"},
+			{name: "a bearer in small letters", headers: []string{"Authorization", "bearer mine"}, auth: "Bearer mine"},
 			{name: "a bearer without a token", headers: []string{"Authorization", "Bearer "}, none: true},
 			{name: "both kinds", headers: []string{"X-Vault-Token", "mine", "Authorization", "Bearer other"}, token: "mine"},
 			{name: "an empty one and a bearer", headers: []string{"X-Vault-Token", "", "Authorization", "Bearer mine"}, auth: "Bearer mine"},
@@ -314,6 +314,7 @@ func TestWhatIsSentIsWhatWasAsked(t *testing.T) {
 		w.Header().Set("Connection", "X-Gone")
 		w.Header().Set("X-Gone", "1")
 		w.Header().Set("Keep-Alive", "timeout=3")
+		w.Header().Set("X-Vault-Token", "what was sent")
 		w.Header().Set("X-Stays", "1")
 		w.Header().Set("Content-Type", "text/plain")
 		w.Header().Set("Date", "Tue, 01 Jul 2025 00:00:00 GMT")
@@ -329,7 +330,7 @@ func TestWhatIsSentIsWhatWasAsked(t *testing.T) {
 		"Accept-Encoding", "gzip", "User-Agent", "Me/1", "X-Trace", "t1", "X-Latchkey-Token", "guard", "X-Vault-Cache-Control", "nocache",
 		"Content-Type", "application/merge-patch+json", "X-Vault-Namespace", "")
 	if resp.StatusCode != 207 || body != "as it is\x00\xff" || resp.Header.Get("X-Stays") != "1" || resp.Header.Get("X-Gone") != "" ||
-		resp.Header.Get("Keep-Alive") != "" || resp.Header.Get("Date") != "Tue, 01 Jul 2025 00:00:00 GMT" || resp.Header.Get("X-Cache") != "" {
+		resp.Header.Get("Keep-Alive") != "" || resp.Header.Get("X-Vault-Token") != "" || resp.Header.Get("Date") != "Tue, 01 Jul 2025 00:00:00 GMT" || resp.Header.Get("X-Cache") != "" {
 		t.Errorf("answer %d %q %v", resp.StatusCode, body, resp.Header)
 	}
 	got := b.last(t)

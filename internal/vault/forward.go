@@ -112,6 +112,10 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 // pass sends the request by the transport and follows one redirect.
 func (c *Client) pass(req *http.Request, p Passage) (*http.Response, error) {
 	resp, err := c.transport.RoundTrip(req)
+	if err == nil && resp.StatusCode < 100 {
+		resp.Body.Close()
+		err = errOdd
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -68,13 +68,12 @@ const (
 	maxHead = 1 << 20
 	// maxAge is how long a connection may be idle.
 	maxAge = 90 * time.Second
-	// fresh is how long a connection is thought to be there without a look.
-	fresh = 20 * time.Millisecond
 )
 
 var (
 	errHead  = errors.New("the head of the answer is too large")
 	errStale = errors.New("the server closed the idle connection")
+	errOdd   = errors.New("the server's answer has a status that there is not")
 )
 
 // Read implements io.Reader for r.
@@ -100,8 +99,9 @@ func (w *wire) take() *link {
 		w.idle[n-1] = nil
 		w.idle = w.idle[:n-1]
 		w.mu.Unlock()
-		age := time.Since(l.since)
-		if age < fresh || age < maxAge && l.quiet() {
+		// However short it was idle: what came unasked would be taken for the answer
+		// to the next request, which may be somebody else's.
+		if time.Since(l.since) < maxAge && l.quiet() {
 			return l
 		}
 		_ = l.Close()
@@ -305,6 +305,9 @@ func (l *link) exchange(req *http.Request, body func() io.Reader) (*http.Respons
 		resp, err := http.ReadResponse(l.r, req)
 		if err != nil {
 			return nil, err
+		}
+		if resp.StatusCode < 100 {
+			return nil, errOdd
 		}
 		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			l.left = 1<<63 - 1
