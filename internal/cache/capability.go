@@ -23,6 +23,8 @@ const grace = time.Minute
 type holder struct {
 	id  Key
 	who exchange.Who
+	// token is the client's.
+	token tokenID
 	// entries is guarded by the lock of the store.
 	entries int
 	// gone: the token is no more.
@@ -70,7 +72,7 @@ func (c *Cache) holder(who exchange.Who) *holder {
 	id := holderID(who)
 	h := c.holders[id]
 	if h == nil {
-		h = &holder{id: id, who: who}
+		h = &holder{id: id, who: who, token: idOf(who.Token)}
 		c.holders[id] = h
 	}
 	return h

@@ -91,7 +91,9 @@ type member struct {
 	served, held, renewable bool
 	// past says that it was a token of an identity of ours.
 	past bool
-	gone bool
+	// orphan says of a token that was made elsewhere that it ends with no other.
+	orphan bool
+	gone   bool
 }
 
 func (m *member) isToken() bool { return !m.secret.Empty() }

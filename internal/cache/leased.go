@@ -279,7 +279,7 @@ func (f *family) lookup(ctx context.Context, id tokenID, tok cred.Redacted, name
 		return true // it became one of ours meanwhile
 	}
 	m := &member{
-		id: info.Accessor, secret: tok, space: namespace,
+		id: info.Accessor, secret: tok, space: namespace, orphan: info.Orphan,
 		issued: info.Lease.Issued.UnixNano(), length: span(info.Lease.Duration),
 	}
 	if info.Lease.Issued.IsZero() {

@@ -32,7 +32,7 @@ func (c *Cache) Adopt(name string, tok cred.Token) {
 	}
 	m := f.byToken[idOf(tok.Value)]
 	if m == nil {
-		m = &member{id: tok.Accessor, secret: tok.Value, space: tok.Namespace, issued: now().UnixNano()}
+		m = &member{id: tok.Accessor, secret: tok.Value, space: tok.Namespace, orphan: tok.Orphan, issued: now().UnixNano()}
 		f.enter(m, nil)
 	}
 	m.lenders++

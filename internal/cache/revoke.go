@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"latchkey/internal/cred"
 	"latchkey/internal/exchange"
@@ -232,6 +233,10 @@ func (f *family) revoked(a *exchange.Ask, ans *exchange.Answer, d deed) {
 			n = f.anything(d)
 		}
 	}
+	switch d.verb {
+	case "revoke", "revoke-self", "revoke-accessor":
+		f.doubtKin()
+	}
 	if n > 0 {
 		f.c.o.Log.Debug("cached answers dropped after a revocation", "by", d.verb, "entries", n)
 	}
@@ -353,6 +358,27 @@ func (f *family) strangers() int {
 	}
 	f.c.doubt()
 	return n
+}
+
+// doubtKin has the rights asked for again of those tokens of which only the
+// server knows with whose token they were made: it may be the one that was revoked.
+func (f *family) doubtKin() {
+	c := f.c
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	now := time.Now().UnixNano()
+	for _, h := range c.holders {
+		m := f.lent[h.who.Lent]
+		if h.who.Lent == "" {
+			m = f.byToken[h.token]
+		}
+		for m != nil && m.parent != nil {
+			m = m.parent
+		}
+		if m == nil || m.path == "" && !m.orphan {
+			h.strict.Store(now)
+		}
+	}
 }
 
 // granted is what an answer to a renewal tells.

@@ -526,6 +526,31 @@ func TestATokenRevokedByItsShortSpellingGetsNothing(t *testing.T) {
 	}
 }
 
+func TestATokenGoesWithTheOneThatItWasMadeWithElsewhere(t *testing.T) {
+	for name, a := range map[string]*exchange.Ask{
+		"by its token":    put("root", "auth/token/revoke", `{"token":"parent"}`),
+		"by its accessor": put("root", "auth/token/revoke-accessor", `{"accessor":"acc-parent"}`),
+		"by itself":       put("parent", "auth/token/revoke-self", ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, Options{Leases: &idle{}, Static: Static{TTL: time.Hour}}, func(b *bench) {
+				b.with(func() {
+					b.tokens["parent"] = cred.Token{Accessor: "acc-parent"}
+					b.tokens["alone"] = cred.Token{Orphan: true}
+				})
+				for _, tok := range []string{"parent", "child", "alone"} {
+					b.want(get(tok, "secret/data/a"), 200, exchange.Miss, "one")
+					b.want(get(tok, "secret/data/a"), 200, exchange.Hit, "one")
+				}
+				b.Passed(a, 204)
+				b.with(func() { b.denied["parent"], b.denied["child"] = true, true })
+				b.want(get("child", "secret/data/a"), 403, exchange.Miss, "denied")
+				b.want(get("alone", "secret/data/a"), 200, exchange.Hit, "one")
+			})
+		})
+	}
+}
+
 func TestATokenIsGivenNothingAfterItsEnd(t *testing.T) {
 	for _, tok := range []string{"hvs.x", "hvb.x"} {
 		for _, leases := range []Leases{nil, &idle{}} {
