@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"latchkey/internal/vaulttest"
 )
@@ -171,13 +172,27 @@ func persistedKubernetes(k *Kit) {
 	was.sealed()
 	d, client = k.serve(cfg)
 	was.there(client)
-	before := k.identity(keptFile)
+	before := k.settled(keptFile)
 	k.Write("sa-token", cluster.Account(k.T, "default", "app"))
 	k.Soon("the file is sealed anew", func() bool { return k.identity(keptFile) != before })
 	k.crash(d)
 	d, client = k.serve(cfg)
 	was.there(client)
 	d.Stops()
+}
+
+// settled waits until nobody has written a file for a while, and returns what it is
+// then.
+func (k *Kit) settled(name string) any {
+	k.Helper()
+	now, since := k.identity(name), time.Now()
+	k.Until("nobody writes "+name, func() bool {
+		if next := k.identity(name); next != now {
+			now, since = next, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
+	return now
 }
 
 // aside fails the case unless one file was set aside, and returns it.
