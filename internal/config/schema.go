@@ -277,7 +277,7 @@ var listenerStanza = stanza{
 		{name: "read_only", typ: tBool, def: "false", ours: true, doc: "Refuse all methods but GET, HEAD and LIST.", at: func(t any) any { return &t.(*Listener).ReadOnly }},
 		{name: "allow_peers", typ: tList, ours: true, doc: "For unix: serve these processes only, by what the kernel says of them: user:NAME, uid:N, group:NAME or gid:N.", at: func(t any) any { return &t.(*Listener).AllowPeers }},
 		{name: "max_connections", typ: tInt, def: "0", ours: true, doc: "How many connections are open at a time; one more gets 503 with Retry-After. 0 is no limit.", at: func(t any) any { return &t.(*Listener).MaxConnections }},
-		{name: "max_header_size", typ: tSize, def: "0", ours: true, doc: "How large all headers of a request may be; 0 is 1 MiB.", at: func(t any) any { return &t.(*Listener).MaxHeaderSize }},
+		{name: "max_header_size", typ: tSize, def: "0", ours: true, doc: "How large all headers of a request may be, its first line included; 0 is 1 MiB.", at: func(t any) any { return &t.(*Listener).MaxHeaderSize }},
 		{name: "max_body_size", typ: tSize, def: "0", ours: true, doc: "How large a request's body may be; 0 is no limit.", at: func(t any) any { return &t.(*Listener).MaxBodySize }},
 		{name: "request_timeout", typ: tDur, def: "0", ours: true, doc: "How long a request may take until its answer begins; 0 is no limit beside that of the server's client.", at: func(t any) any { return &t.(*Listener).RequestTimeout }},
 		{name: "agent_api", typ: tBlock, sub: &agentAPIStanza, at: func(t any) any { return t }},

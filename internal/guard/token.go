@@ -31,6 +31,8 @@ func (g *tokenGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = errors.New("it is empty")
 	}
 	if err != nil {
+		// The file is looked at again in a second; see File.
+		w.Header().Set("Retry-After", "1")
 		g.refuse(w, r, noToken, http.StatusServiceUnavailable,
 			"the token that callers have to show cannot be read just now, so nobody is let in; the log of this proxy says why", "error", err)
 		return

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,5 +111,10 @@ func TestATokenThatIsNotThereYetLetsNobodyIn(t *testing.T) {
 	h, _ := guarded(t, Options{Token: File(path)})
 	if code, text := refused(t, h, ask("GET", "/v1/x", Header+": ")); code != 503 || strings.Contains(text, path) {
 		t.Errorf("%d %s", code, text)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, ask("GET", "/v1/x"))
+	if after := w.Header().Get("Retry-After"); after != "1" {
+		t.Errorf("come back after %q", after)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // None of them cuts what moves: a body may be sent for hours, an answer may be
 // written for days, and a connection that was taken over (a websocket) is nobody's
 // business any more. What a limit refuses before the answer began gets JSON,
-// {"errors": [...]}, instead of whatever the handler says; headers that are too
+// {"errors": [...]}, instead of whatever the handler says; headers that are far too
 // large get net/http's own 431, in plain text, because there is no request yet.
 type Limits struct {
 	// Connections is how many may be open at a time, idle ones included; 0 is no
@@ -25,8 +25,8 @@ type Limits struct {
 	// spare at a time; what comes beyond them too is closed without a word. Open
 	// counts, so its block must have max_connections too, as LimitsOf gives it.
 	Connections int
-	// Header bounds all headers of a request, in bytes; net/http adds 4 KiB, and
-	// for HTTP/2 what its own count adds. 0 is 1 MiB.
+	// Header bounds all headers of a request, in bytes, as they are written in
+	// HTTP/1.1, the request's first line included. 0 is 1 MiB, and 4 KiB more.
 	Header int
 	// Body bounds a request's body, in bytes; 0 is no limit. Beyond it is 413.
 	Body int64
@@ -58,6 +58,10 @@ func (m Limits) Server(h http.Handler, log *slog.Logger) *http.Server {
 		log = slog.New(slog.DiscardHandler)
 	}
 	h = &bounded{limits: m, next: h}
+	read := 0
+	if m.Header > 0 {
+		h, read = slim{m.Header, h}, m.Header+beyond
+	}
 	if m.Connections > 0 {
 		h = &full{h}
 	}
@@ -65,7 +69,7 @@ func (m Limits) Server(h http.Handler, log *slog.Logger) *http.Server {
 		Handler:                      h,
 		ReadHeaderTimeout:            readHeaderTimeout,
 		IdleTimeout:                  idleTimeout,
-		MaxHeaderBytes:               m.Header,
+		MaxHeaderBytes:               read,
 		ConnContext:                  remember,
 		DisableGeneralOptionsHandler: true, // it would answer before any guard
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),

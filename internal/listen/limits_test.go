@@ -514,20 +514,29 @@ func TestLimitsHoldForHTTP2(t *testing.T) {
 }
 
 func TestHeadersAreBounded(t *testing.T) {
+	const head = "GET / HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\n\r\n"
 	ln, _ := open(t, plain("127.0.0.1:0"), Options{})
 	s := Limits{Header: 8 << 10}.Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }), nil)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	defer func() { _ = s.Close(); <-done }()
-	for size, want := range map[int]int{4 << 10: 204, 20 << 10: 431} {
+	for _, c := range []struct {
+		size, want int
+		has        string
+	}{
+		{8 << 10, 204, ""},
+		{8<<10 + 1, 431, "refused: the headers are larger"},
+		{70 << 10, 431, "refused: the headers are larger"},
+		{200 << 10, 431, "431 Request Header Fields Too Large"},
+	} {
 		conn, err := net.Dial("tcp", ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := talkTo(t, conn)
-		c.say("GET / HTTP/1.1\r\nHost: x\r\nX-Long: %s\r\n\r\n", strings.Repeat("x", size))
-		if resp, text := c.hear(); resp.StatusCode != want {
-			t.Errorf("%d bytes: %s %s", size, resp.Status, text)
+		k := talkTo(t, conn)
+		k.say(head, strings.Repeat("x", c.size-len(head)+len("%s")))
+		if resp, text := k.hear(); resp.StatusCode != c.want || !strings.Contains(text, c.has) {
+			t.Errorf("%d bytes: %s %s", c.size, resp.Status, text)
 		}
 		_ = conn.Close()
 	}
