@@ -3,28 +3,27 @@
 package vault
 
 import (
-	"errors"
 	"net"
 	"syscall"
 )
 
-// quiet reports whether an idle connection is open and nothing came on it. What
-// came is taken from it: it is of no use any more.
-func quiet(conn net.Conn) bool {
+// quiet returns what reports whether a connection that is idle is open and nothing
+// came on it. What came is taken from it: it is of no use any more. A deadline that
+// passed meanwhile, which would end a read, says nothing.
+func quiet(conn net.Conn) func() bool {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
-		return true
+		return func() bool { return true }
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return false
+		return func() bool { return false }
 	}
-	nothing := false
-	err = raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, err := syscall.Read(int(fd), b[:])
-		nothing = errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK)
-		return true
-	})
-	return err == nil && nothing
+	// Made once, for this is asked before each request.
+	nothing, b := false, make([]byte, 1)
+	look := func(fd uintptr) {
+		_, err := syscall.Read(int(fd), b)
+		nothing = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
+	}
+	return func() bool { return raw.Control(look) == nil && nothing }
 }

@@ -57,8 +57,9 @@ type link struct {
 	w    *bufio.Writer
 	// left bounds what is read, while a head is.
 	left int64
-	// hangUp ends what is under way.
+	// hangUp ends what is under way; quiet is for what is idle.
 	hangUp func()
+	quiet  func() bool
 	// since is when it became idle; zero for one that is new.
 	since time.Time
 }
@@ -107,10 +108,6 @@ func (w *wire) take() *link {
 		_ = l.Close()
 	}
 }
-
-// quiet looks whether an idle connection is still there. The deadline of the
-// request before may have passed meanwhile, and says nothing.
-func (l *link) quiet() bool { return l.SetDeadline(time.Time{}) == nil && quiet(l.Conn) }
 
 // put keeps a connection for the next request.
 func (w *wire) put(l *link) {
@@ -183,7 +180,7 @@ func (w *wire) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{Conn: conn, wire: w, w: bufio.NewWriter(conn)}
+	l := &link{Conn: conn, wire: w, w: bufio.NewWriter(conn), quiet: quiet(conn)}
 	l.r = bufio.NewReader(l)
 	l.hangUp = func() { _ = l.SetDeadline(aLongTimeAgo) }
 	return l, nil
