@@ -103,12 +103,15 @@ type Held struct {
 	Ended    func()
 }
 
-// Store keeps records over the end of the process. No call waits for a disk.
+// Store keeps records over the end of the process. No call but Settle waits for a
+// disk.
 type Store interface {
 	Put(key string, value []byte)
 	Delete(key string)
 	Each(f func(key string, value []byte))
 	Clear()
+	// Settle waits, for a bounded time, until what was deleted is gone for good.
+	Settle()
 }
 
 // Cache is made by New. It is safe for concurrent use.

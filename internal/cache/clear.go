@@ -51,6 +51,7 @@ func (c *Cache) ClearHandler() http.Handler {
 			return
 		}
 		n := c.clear(what)
+		c.forgotten()
 		c.o.Log.Info("cache cleared", "type", what.Type, "entries", n)
 	})
 }

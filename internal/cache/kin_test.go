@@ -337,6 +337,15 @@ func (l *kinLeases) renew(t testing.TB, key string) {
 type kinStore struct {
 	mu sync.Mutex
 	m  map[string][]byte
+	// settled is how many records there were when somebody waited for the disk last,
+	// -1 for never.
+	settled int
+}
+
+func (s *kinStore) Settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settled = len(s.m)
 }
 
 func (s *kinStore) Put(key string, value []byte) {

@@ -35,12 +35,24 @@ func (c *Cache) observe(a *exchange.Ask, ans *exchange.Answer) {
 	}
 	f := &c.family
 	f.lock()
-	defer f.unlock()
 	switch {
 	case !d.renews():
 		f.revoked(a, ans, d)
 	case !d.doubtful:
 		f.renewed(a, ans, d)
+	}
+	f.unlock()
+	if !d.renews() {
+		c.forgotten()
+	}
+}
+
+// forgotten waits until the store has forgotten what the cache did: who was told that
+// something is revoked does not see it again, and be it that this process is
+// killed right now. No lock is held.
+func (c *Cache) forgotten() {
+	if c.o.Store != nil {
+		c.o.Store.Settle()
 	}
 }
 

@@ -11,6 +11,22 @@ import (
 	"latchkey/internal/cred"
 )
 
+func TestWhatWasRevokedIsOffTheDiskBeforeAnybodyHearsOfIt(t *testing.T) {
+	for name, end := range map[string]func(k *kin){
+		"revoked": func(k *kin) { k.ask(by("root", "PUT", "/v1/sys/leases/revoke-prefix/mq", ""), "root", 204, "") },
+		"passed":  func(k *kin) { k.c.Passed(by("root", "PUT", "/v1/sys/leases/revoke-prefix/mq", ""), 204) },
+		"cleared": func(k *kin) { k.post("POST", `{"type":"request_path","value":"/v1/mq"}`) },
+	} {
+		k := household(t)
+		before := len(k.store.names())
+		k.store.settled = -1
+		end(k)
+		if after := len(k.store.names()); k.store.settled != after || after >= before {
+			t.Errorf("%s: of %d records %d were left, and %d when the disk was waited for", name, before, after, k.store.settled)
+		}
+	}
+}
+
 func TestWhatWasCachedIsThereAfterARestart(t *testing.T) {
 	k := household(t)
 	before := k.leases.keys()

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
 
 // Bucket is a part of a File with names of its own. It is safe for concurrent use.
-// But for Each, nothing that it does waits for the disk.
+// But for Each and Settle, nothing that it does waits for the disk.
 type Bucket struct {
 	f    *File
 	name string
@@ -32,6 +33,14 @@ func (b Bucket) set(key string, c change) {
 	b.f.overflowed(b.f.queue.set(place{b.name, key}, c))
 	b.f.postpone()
 }
+
+// mostSettling is how long somebody waits for a disk, at most.
+const mostSettling = time.Second
+
+// Settle waits until what was changed so far is written, so that a process that is
+// killed afterwards does not leave what was deleted. While Run does not run, or the
+// disk takes nothing, it waits a second; what is wrong then, Run tells.
+func (b Bucket) Settle() { b.f.settle(mostSettling) }
 
 // Clear has everything in the bucket removed soon.
 func (b Bucket) Clear() {

@@ -115,6 +115,9 @@ type File struct {
 	queue queue
 	// due is when the queue is to be written, zero for nothing queued.
 	due time.Time
+	// settled is closed when what is queued now was written, or was tried to be; nil
+	// while nobody waits for it. settling is that of what is being written.
+	settled, settling chan struct{}
 }
 
 // Open opens the file, or begins one where there is none, with mode 0600. Who

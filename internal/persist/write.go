@@ -80,6 +80,33 @@ func (f *File) hurry() {
 	}
 }
 
+// settle has what is queued written now, and waits until that was tried, but not
+// longer than most. It does not write by itself: a disk that hangs holds up Run.
+func (f *File) settle(most time.Duration) {
+	f.mu.Lock()
+	done := f.settling
+	if !f.queue.empty() {
+		if f.settled == nil {
+			f.settled = make(chan struct{})
+		}
+		done, f.due = f.settled, time.Now()
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+	f.mu.Unlock()
+	if done == nil {
+		return
+	}
+	bound := time.NewTimer(most)
+	defer bound.Stop()
+	select {
+	case <-done:
+	case <-bound.C:
+	}
+}
+
 // later is the later of a moment and a bound, zero for no moment.
 func later(at, bound time.Time) time.Time {
 	if !at.IsZero() && at.Before(bound) {
@@ -104,7 +131,18 @@ func (f *File) write() error {
 	q := f.queue
 	f.queue.reset()
 	f.due = time.Time{}
+	done := f.settled
+	if f.settled = nil; done == nil {
+		done = make(chan struct{})
+	}
+	f.settling = done
 	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.settling = nil
+		f.mu.Unlock()
+		close(done)
+	}()
 	if q.empty() {
 		return nil
 	}

@@ -68,6 +68,34 @@ func TestChangesAreWrittenTogetherAndSoon(t *testing.T) {
 	})
 }
 
+func TestWhatWasDeletedIsGoneFromTheFileOnceItSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, filepath.Join(t.TempDir(), "db"))
+		b := f.Bucket("cache")
+		stop := running(t, f)
+		b.Put("token", []byte("v"))
+		time.Sleep(time.Minute)
+		before, start := commits(t, f), time.Now()
+		b.Delete("token")
+		b.Settle()
+		if n := commits(t, f) - before; n != 1 || time.Since(start) >= delay {
+			t.Errorf("%d transactions after %s", n, time.Since(start))
+		}
+		b.Settle() // with nothing to write
+		if n := commits(t, f) - before; n != 1 || time.Since(start) >= delay {
+			t.Errorf("%d transactions after %s", n, time.Since(start))
+		}
+		stop()
+		// Nobody writes any more: that is no reason to wait for ever.
+		b.Put("token", []byte("v"))
+		start = time.Now()
+		b.Settle()
+		if waited := time.Since(start); waited != mostSettling {
+			t.Errorf("waited %s", waited)
+		}
+	})
+}
+
 // bounded has a file that takes no more than some bytes, as on a disk that is full.
 func (f *File) bounded(t *testing.T, most int) {
 	t.Helper()
