@@ -32,18 +32,34 @@ type server struct {
 // everybody needs to know.
 const statusMode = "0660"
 
+// opening is a listener of a job, under a name that no other has: a reload finds by it
+// what is open already.
+type opening struct {
+	name string
+	config.Listener
+}
+
 // listeners lists what a job wants open, the status socket as one of them.
-func (j Job) listeners() []config.Listener {
-	all := j.Listeners
+func (j Job) listeners() []opening {
+	var all []opening
+	times := map[string]int{}
+	add := func(l config.Listener) {
+		name := "listener " + l.Type + " " + l.Address
+		times[name]++
+		// The system gives each of several with port 0 a port of its own.
+		if n := times[name]; n > 1 {
+			name = fmt.Sprintf("%s (%d)", name, n)
+		}
+		all = append(all, opening{name, l})
+	}
+	for _, l := range j.Listeners {
+		add(l)
+	}
 	if j.StatusSocket != "" {
-		all = append(all[:len(all):len(all)], config.Listener{
-			Type: "unix", Address: j.StatusSocket, TLSDisable: true, SocketMode: statusMode,
-		})
+		add(config.Listener{Type: "unix", Address: j.StatusSocket, TLSDisable: true, SocketMode: statusMode})
 	}
 	return all
 }
-
-func nameOf(l config.Listener) string { return "listener " + l.Type + " " + l.Address }
 
 // open opens what the job wants open and starts to serve it.
 func (d *daemon) open(j Job) error {
@@ -54,8 +70,9 @@ func (d *daemon) open(j Job) error {
 	return errors.Join(errs...)
 }
 
-func (d *daemon) listen(j Job, l config.Listener) error {
-	s := &server{name: nameOf(l), settings: l}
+func (d *daemon) listen(j Job, n opening) error {
+	l := n.Listener
+	s := &server{name: n.name, settings: l}
 	opts := listen.Options{Name: s.name, Log: d.log, Inherited: d.o.Sockets.Named}
 	var err error
 	if s.socket, s.reload, err = listen.Open(l, opts); err != nil {
@@ -138,13 +155,12 @@ func (d *daemon) reopen(next Job) error {
 	}
 	wanted := map[string]bool{}
 	for _, l := range next.listeners() {
-		wanted[nameOf(l)] = true
+		wanted[l.name] = true
 	}
 	unwanted := maps.Clone(now)
 	maps.DeleteFunc(unwanted, func(name string, _ *server) bool { return wanted[name] })
 	for _, l := range next.listeners() {
-		name := nameOf(l)
-		if now[name] != nil {
+		if now[l.name] != nil {
 			continue
 		}
 		err := d.listen(next, l)
@@ -152,7 +168,7 @@ func (d *daemon) reopen(next Job) error {
 			// One that is to go may stand in the way: a port of another address.
 			for _, s := range unwanted {
 				d.shut(s.name)
-				undo = append(undo, func() error { return d.listen(before, s.settings) })
+				undo = append(undo, func() error { return d.listen(before, s.opening()) })
 			}
 			clear(unwanted)
 			err = d.listen(next, l)
@@ -160,17 +176,17 @@ func (d *daemon) reopen(next Job) error {
 		if err != nil {
 			return failed(err)
 		}
-		undo = append(undo, func() error { d.shut(name); return nil })
+		undo = append(undo, func() error { d.shut(l.name); return nil })
 	}
 	for _, l := range next.listeners() {
-		s := now[nameOf(l)]
+		s := now[l.name]
 		if s == nil {
 			continue
 		}
 		if err := d.relisten(s, before, next, l); err != nil {
 			return failed(err)
 		}
-		undo = append(undo, func() error { return d.relisten(d.named(s.name), next, before, s.settings) })
+		undo = append(undo, func() error { return d.relisten(d.opened(s.name), next, before, s.opening()) })
 	}
 	for name := range unwanted {
 		d.shut(name)
@@ -178,8 +194,11 @@ func (d *daemon) reopen(next Job) error {
 	return nil
 }
 
-// named is the open listener of that name, nil when there is none.
-func (d *daemon) named(name string) *server {
+// opening is what it was opened for.
+func (s *server) opening() opening { return opening{s.name, s.settings} }
+
+// opened is the open listener of that name, nil when there is none.
+func (d *daemon) opened(name string) *server {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.servers[name]
@@ -187,15 +206,15 @@ func (d *daemon) named(name string) *server {
 
 // relisten opens an address again with other settings, and with the old ones
 // when those do not work.
-func (d *daemon) relisten(s *server, before, next Job, l config.Listener) error {
+func (d *daemon) relisten(s *server, before, next Job, l opening) error {
 	// What a path on a list means depends on the namespace.
-	if same(s.settings, l) && before.Guards(l).Namespace == next.Guards(l).Namespace {
+	if same(s.settings, l.Listener) && before.Guards(l.Listener).Namespace == next.Guards(l.Listener).Namespace {
 		return s.reload()
 	}
 	d.shut(s.name)
 	err := d.listen(next, l)
 	if err != nil {
-		err = errors.Join(err, d.listen(before, s.settings))
+		err = errors.Join(err, d.listen(before, s.opening()))
 	}
 	return err
 }

@@ -1,0 +1,39 @@
+package daemonmode
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"syscall"
+	"testing"
+
+	"latchkey/internal/config"
+	"latchkey/internal/guard"
+)
+
+func TestListenersThatLeaveTheirPortToTheSystemAreAllKeptTrackOf(t *testing.T) {
+	d := newDaemon(t.Context(), Job{}, Options{Log: slog.New(slog.DiscardHandler)})
+	l := config.Listener{Type: "tcp", Address: "127.0.0.1:0", TLSDisable: true}
+	j := Job{Listeners: []config.Listener{l, l}, Guards: func(config.Listener) guard.Options { return guard.Options{} }}
+	if err := d.open(j); err != nil {
+		t.Fatal(err)
+	}
+	var open []string
+	for _, s := range d.servers {
+		open = append(open, s.socket.Addr().String())
+	}
+	if len(open) != 2 {
+		t.Errorf("open are %v", open)
+	}
+	if err := d.reopen(Job{Guards: j.Guards}); err != nil {
+		t.Error(err)
+	}
+	for _, address := range open {
+		if _, err := net.Dial("tcp", address); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("at %s: %v", address, err)
+		}
+	}
+	if err := d.g.stopAll(parting); err != nil {
+		t.Error(err)
+	}
+}
