@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/exchange"
 )
 
 // maxClear bounds the body of a request to clear, in bytes.
@@ -39,31 +40,21 @@ func (c *Cache) ClearHandler() http.Handler {
 		if err != nil {
 			var large *http.MaxBytesError
 			if errors.As(err, &large) {
-				refuse(w, http.StatusRequestEntityTooLarge, "the body is too large")
+				exchange.Refuse(w, http.StatusRequestEntityTooLarge, "the body is too large")
 				return
 			}
-			refuse(w, http.StatusBadRequest, "failed to read the body")
+			exchange.Refuse(w, http.StatusBadRequest, "failed to read the body")
 			return
 		}
 		what, status, reason := parseClear(body)
 		if status != http.StatusOK {
-			refuse(w, status, reason)
+			exchange.Refuse(w, status, reason)
 			return
 		}
 		n := c.clear(what)
 		c.forgotten()
 		c.o.Log.Info("cache cleared", "type", what.Type, "entries", n)
 	})
-}
-
-func refuse(w http.ResponseWriter, status int, reason string) {
-	body, err := json.Marshal(map[string][]string{"errors": {reason}})
-	if err != nil {
-		status, body = http.StatusInternalServerError, nil
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // who has hung up does not want to know
 }
 
 // clearing is what a request to clear asks for.

@@ -1,13 +1,12 @@
 package guard
 
 import (
-	"encoding/json"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
+	"latchkey/internal/exchange"
 	"latchkey/internal/meter"
 )
 
@@ -58,18 +57,7 @@ func newDoor(o Options) *door {
 func (d *door) refuse(w http.ResponseWriter, r *http.Request, why reason, code int, text string, more ...any) {
 	d.meter.Count("guard.refused", 1, meter.Label{Name: "reason", Value: string(why)})
 	d.tell(r, why, text, more)
-	body, err := json.Marshal(map[string][]string{"errors": {text}})
-	if err != nil {
-		http.Error(w, text, code)
-		return
-	}
-	body = append(body, '\n')
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	_, _ = w.Write(body)
+	exchange.Refuse(w, code, text)
 }
 
 // tell logs a refusal, and how many there were that it did not log.

@@ -3,13 +3,13 @@ package listen
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"strconv"
+
+	"latchkey/internal/exchange"
 )
 
 // bounded holds requests to the limits. Those without a body, where none is set
@@ -114,12 +114,12 @@ func (a *answer) begin() bool {
 	}
 	switch found {
 	case tooLarge:
-		refuse(a.ResponseWriter, http.StatusRequestEntityTooLarge,
+		exchange.Refuse(a.ResponseWriter, http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("the body is larger than the %d bytes that this listener takes; max_body_size is the limit", a.limits.Body))
 	case stalled:
-		refuse(a.ResponseWriter, http.StatusRequestTimeout, fmt.Sprintf("nothing more of the body came for %s", bodyPatience))
+		exchange.Refuse(a.ResponseWriter, http.StatusRequestTimeout, fmt.Sprintf("nothing more of the body came for %s", bodyPatience))
 	default:
-		refuse(a.ResponseWriter, http.StatusGatewayTimeout,
+		exchange.Refuse(a.ResponseWriter, http.StatusGatewayTimeout,
 			fmt.Sprintf("there was no answer within %s; request_timeout is the limit, of this listener and not of the server", a.limits.Request))
 	}
 	return false
@@ -169,22 +169,6 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Unwrap lets http.ResponseController find what is not here.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// refuse answers in JSON, as Vault does.
-func refuse(w http.ResponseWriter, code int, text string) {
-	body, err := json.Marshal(map[string][]string{"errors": {text}})
-	if err != nil {
-		http.Error(w, text, code)
-		return
-	}
-	body = append(body, '\n')
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	_, _ = w.Write(body)
-}
 
 // timedOut reports whether reading ended by a deadline.
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"latchkey/internal/exchange"
 )
 
 // spare is how many connections beyond the limit are told so at a time.
@@ -86,7 +88,7 @@ func (f *full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if k, ok := r.Context().Value(linkKey{}).(*link); ok && k.beyond {
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, "as many connections are open to this listener as it takes; max_connections is the limit. Close some that are idle, or try again")
+		exchange.Refuse(w, http.StatusServiceUnavailable, "as many connections are open to this listener as it takes; max_connections is the limit. Close some that are idle, or try again")
 		return
 	}
 	f.next.ServeHTTP(w, r)

@@ -1,6 +1,10 @@
 package listen
 
-import "net/http"
+import (
+	"net/http"
+
+	"latchkey/internal/exchange"
+)
 
 // beyond is how much larger than allowed headers may be and still get an answer
 // that says so. What is larger even than that is not read to its end, and gets
@@ -15,7 +19,7 @@ type slim struct {
 
 func (s slim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.max < headerSize(r) {
-		refuse(w, http.StatusRequestHeaderFieldsTooLarge, "the headers are larger than this listener takes; max_header_size is the limit")
+		exchange.Refuse(w, http.StatusRequestHeaderFieldsTooLarge, "the headers are larger than this listener takes; max_header_size is the limit")
 		return
 	}
 	s.next.ServeHTTP(w, r)

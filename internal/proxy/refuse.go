@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"latchkey/internal/exchange"
 	"latchkey/internal/vault"
 )
 
@@ -45,14 +45,7 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if no.to != "" {
 		head.Set("Location", no.to)
 	}
-	head.Set("Content-Type", "application/json")
-	head.Set("Cache-Control", "no-store")
-	body, _ := json.Marshal(map[string][]string{"errors": {no.text}})
-	head.Set("Content-Length", strconv.Itoa(len(body)+1))
-	w.WriteHeader(no.status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(append(body, '\n'))
-	}
+	exchange.Refuse(w, no.status, no.text)
 	h.note(r, no.status, no.text)
 }
 
