@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"net/url"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
 	"latchkey/internal/config"
+	"latchkey/internal/listen"
 	"latchkey/internal/logging"
 	"latchkey/internal/wiring"
 	"latchkey/oneshot"
@@ -81,6 +83,9 @@ func (v *verdict) offline(s *setup, g given, format string) error {
 	if err == nil {
 		var built, local error
 		v.parts, built = wiring.Build(s.file, s.parts(true))
+		if mode == config.ModeDaemon {
+			built = errors.Join(built, listeners(s.file))
+		}
 		if err, local = split(built); !g.on("online") {
 			v.warn("here: ", local)
 		} else {
@@ -98,6 +103,15 @@ func (v *verdict) offline(s *setup, g given, format string) error {
 		err = errors.Join(err, v.printed(s, format))
 	}
 	return err
+}
+
+// listeners says what a daemon would find wrong when it opens its listeners.
+func listeners(f *config.File) error {
+	var errs []error
+	for i, l := range f.Listeners {
+		errs = append(errs, listen.Check(l, listen.Options{Name: fmt.Sprintf("listener[%d]", i)}))
+	}
+	return errors.Join(errs...)
 }
 
 // split tells faults of the configuration from those of this machine.
@@ -166,13 +180,31 @@ func (v *verdict) online(ctx context.Context) error {
 	if parts.Session != nil {
 		defer parts.Session.Close()
 	}
-	return oneshot.Online{
+	all := oneshot.Online{
 		Session: parts.Session, Client: parts.Client, Sinks: parts.Sinks, Templates: parts.Templates, Reads: parts.Reads,
-	}.Run(ctx, func(st oneshot.Step) {
-		out := step{Name: st.Name, OK: st.Err == nil, Detail: st.Detail, Millis: float64(st.Took.Microseconds()) / 1000}
-		if st.Err != nil {
-			out.Detail, out.Error = "", st.Err.Error()
+	}
+	errs := []error{all.Run(ctx, func(st oneshot.Step) { v.proved(st, st.Name) })}
+	for _, i := range parts.Identities {
+		defer i.Session.Close()
+		if errs[0] != nil {
+			continue
 		}
-		v.Steps = append(v.Steps, out)
-	})
+		// The way to the server has been proved; what is left is this login's own.
+		one := oneshot.Online{Session: i.Session, Client: parts.Client, Sinks: i.Sinks, Reads: parts.Reads}
+		errs = append(errs, one.Run(ctx, func(st oneshot.Step) {
+			if st.Err != nil || slices.Contains([]string{"login", "token", "revoke"}, st.Name) {
+				v.proved(st, st.Name+" "+i.Name)
+			}
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+// proved keeps a step that was taken.
+func (v *verdict) proved(st oneshot.Step, name string) {
+	out := step{Name: name, OK: st.Err == nil, Detail: st.Detail, Millis: float64(st.Took.Microseconds()) / 1000}
+	if st.Err != nil {
+		out.Detail, out.Error = "", st.Err.Error()
+	}
+	v.Steps = append(v.Steps, out)
 }

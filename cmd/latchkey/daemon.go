@@ -245,6 +245,9 @@ func (d *staying) rebuild() (daemonmode.Job, error) {
 	}
 	job.Adopt = func() error {
 		d.attend(next.file)
+		if keptOtherwise(s.file, next.file) {
+			s.log.Warn("cache.persist is read at the start only, and so is the server that it is for: the file that was opened then stays in use, or none, until the next one")
+		}
 		return s.relog(next.file)
 	}
 	return job, nil

@@ -39,6 +39,24 @@ func (s *setup) persist(o wiring.Options) (*persist.File, error) {
 	return f, nil
 }
 
+// keptOtherwise says whether two configurations disagree about the file that
+// outlives this process: where it is, its key, and whose secrets are in it.
+func keptOtherwise(a, b *config.File) bool {
+	type kept struct {
+		config.Persist
+		server, namespace string
+	}
+	of := func(f *config.File) kept {
+		if f.Cache == nil || f.Cache.Persist == nil {
+			return kept{}
+		}
+		k := kept{*f.Cache.Persist, f.Vault.Address, f.Vault.Namespace}
+		k.Pos = config.Pos{}
+		return k
+	}
+	return of(a) != of(b)
+}
+
 // close writes what is still to be written.
 func (s *setup) close(f *persist.File) {
 	if f == nil {

@@ -74,6 +74,7 @@ func TestDecode_problems(t *testing.T) {
 	}{
 		{"misspelt", "role_id_file_path = \"x\"\nrole_id_filepath = \"y\"", "5:1: auto_auth.method.config.role_id_filepath: unknown key", `did you mean "role_id_file_path"?`},
 		{"unknown", "role_id_file_path = \"x\"\ncolour = \"y\"", "5:1: auto_auth.method.config.colour: unknown key", "known are role_id_file_path, secret_id_file_path"},
+		{"two letters swapped", "role_id_file_path = \"x\"\nmoed = \"y\"", "5:1: auto_auth.method.config.moed: unknown key", `did you mean "mode"?`},
 		{"other case", "role_id_file_path = \"x\"\nMODE = \"y\"", "5:1: auto_auth.method.config.MODE: unknown key", `did you mean "mode"?`},
 		{"missing", "secret_id_file_path = \"x\"", "3:3: auto_auth.method.config.role_id_file_path: is required", ""},
 		{"empty", "\nrole_id_file_path = \"\"", "5:1: auto_auth.method.config.role_id_file_path: is required", ""},

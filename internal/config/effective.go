@@ -187,7 +187,7 @@ func show(k *key, at any) (val any, worth bool) {
 		if *at.pessimistic {
 			return pessimistic, true
 		}
-		return "optimistic", false
+		return "optimistic", true
 	case *time.Duration:
 		return shortDuration(*at), worth
 	case **fs.FileMode:

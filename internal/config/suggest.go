@@ -25,6 +25,9 @@ func closest(word string, known []string) string {
 	best, least := "", 1+max(1, len(word)/3)
 	for _, k := range known {
 		d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(k), nil)
+		if d == 2 && swapped(strings.ToLower(word), strings.ToLower(k)) {
+			d = 1
+		}
 		if d < least {
 			best, least = k, d
 		}
@@ -33,6 +36,19 @@ func closest(word string, known []string) string {
 		return ""
 	}
 	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// swapped says whether two words are the same but for two neighbours that changed
+// places, which is one slip of the hand.
+func swapped(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
 
 // homesOf names the blocks that have a key of that name, or none when there

@@ -122,9 +122,9 @@ func Open(l config.Listener, o Options) (net.Listener, func() error, error) {
 }
 
 func openTCP(l config.Listener, at place) (net.Listener, error) {
-	network, address, err := tcpAddress(l.Address)
+	network, address, err := addressOf(l, at)
 	if err != nil {
-		return nil, at.problem("address", err.Error(), "host:port, such as 127.0.0.1:8200", nil)
+		return nil, err
 	}
 	ln, err := new(net.ListenConfig).Listen(context.Background(), network, address)
 	if err != nil {
@@ -140,6 +140,14 @@ func openTCP(l config.Listener, at place) (net.Listener, error) {
 		return nil, at.problem("address", "cannot be listened on", hint, bare(err))
 	}
 	return ln, nil
+}
+
+// addressOf is tcpAddress with the place of what is wrong.
+func addressOf(l config.Listener, at place) (network, address string, err error) {
+	if network, address, err = tcpAddress(l.Address); err != nil {
+		return "", "", at.problem("address", err.Error(), "host:port, such as 127.0.0.1:8200", nil)
+	}
+	return network, address, nil
 }
 
 // bare takes the operation off a network error, since the problem says it.

@@ -426,7 +426,36 @@ func TestTLSKeysThatCannotBeUsedAreToldWithTheirPlace(t *testing.T) {
 				t.Fatal("opened")
 			}
 			asProblem(t, err, tc.key, tc.has)
+			// A check finds the same without a socket.
+			asProblem(t, Check(l, Options{}), tc.key, tc.has)
 		})
+	}
+}
+
+func TestACheckOpensNothingAndFindsWhatIsNotHere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	for _, tc := range []struct {
+		l        config.Listener
+		key, has string
+	}{
+		{config.Listener{Type: "unix", Address: path, TLSDisable: true}, "", ""},
+		{config.Listener{Type: "unix", Address: path, TLSDisable: true, SocketUser: "nobody-of-this-name"}, "listener.socket_user", "unknown user"},
+		{config.Listener{Type: "tcp", Address: "127.0.0.1:0", TLSDisable: true}, "", ""},
+		{config.Listener{Type: "tcp", Address: "127.0.0.1", TLSDisable: true}, "listener.address", "missing port"},
+		{config.Listener{Type: "tcp", Address: inheritedPrefix + "api", TLSDisable: true}, "", ""},
+	} {
+		tc.l.Pos.Line = 7 // what asProblem looks for
+		err := Check(tc.l, Options{})
+		if tc.key == "" {
+			if err != nil {
+				t.Errorf("%s: %v", tc.l.Address, err)
+			}
+			continue
+		}
+		asProblem(t, err, tc.key, tc.has)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("it made a socket")
 	}
 }
 
