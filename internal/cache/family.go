@@ -463,6 +463,27 @@ func (f *family) retire(m *member) int {
 	return n
 }
 
+// spare makes room for a token where there are as many as there may be: it lets go
+// of one that nothing was made with and that is not given out. It ends nothing: its
+// static answers stay, and when it asks for a lease it is looked up once more. Where
+// the first few are all in use there is no room.
+func (f *family) spare() bool {
+	if len(f.byToken) < most*f.c.o.MaxEntries {
+		return true
+	}
+	looked := 0
+	for _, m := range f.byToken {
+		if m.first == nil && !m.served && m.lenders == 0 {
+			f.remove(m)
+			return true
+		}
+		if looked++; looked == 64 {
+			break
+		}
+	}
+	return false
+}
+
 // unserve takes m's answer away.
 func (f *family) unserve(m *member) int {
 	if !m.served {

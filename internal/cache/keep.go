@@ -191,7 +191,7 @@ func (c *Cache) verify(ctx context.Context, batch []*entry) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, vault.ErrInvalidToken) && h.who.Lent == "":
-		c.dead(tok)
+		c.family.unknown(tok)
 		return nil
 	case absent(err):
 		return err

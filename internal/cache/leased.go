@@ -40,7 +40,7 @@ func (c *Cache) kept(ctx context.Context, a *exchange.Ask, k Key, t top, ans *ex
 	}
 	f.lock()
 	defer f.unlock()
-	if f.missed(since, m, idOf(ans.Token)) || f.taken(m, k) {
+	if f.missed(since, m, idOf(ans.Token)) || f.taken(m, k) || m.isToken() && !f.spare() {
 		return false
 	}
 	var parent *member
@@ -286,6 +286,10 @@ func (f *family) lookup(ctx context.Context, id tokenID, tok cred.Redacted, name
 		m.issued = now().UnixNano()
 	}
 	if f.missed(since, m, id) {
+		return false
+	}
+	if !f.spare() {
+		f.refuse(id, aShortWhile)
 		return false
 	}
 	f.enter(m, nil)

@@ -61,16 +61,30 @@ func unknownToken(body []byte) bool {
 	return bytes.Contains(body, []byte("permission denied")) && bytes.Contains(body, []byte("invalid token"))
 }
 
-// disowned hears that the server does not know a token. What was made with it is
-// given out no more; whether it is really over shows when it is renewed.
+// unknown hears that the server does not know a client's token. What was made with
+// it is given out no more; whether it is really over shows when it is renewed.
+func (f *family) unknown(tok cred.Redacted) {
+	id := idOf(tok)
+	f.lock()
+	defer f.unlock()
+	f.note(event{what: endOfToken, token: id})
+	f.retire(f.byToken[id])
+	f.c.dead(tok)
+}
+
+// disowned hears that the server refused a request for its token, which may be a
+// client's, as in unknown, or lent.
 func (f *family) disowned(a *exchange.Ask, ans *exchange.Answer) {
+	if a.Who.Lent == "" {
+		if !ans.Token.Empty() {
+			f.unknown(ans.Token)
+		}
+		return
+	}
 	f.lock()
 	defer f.unlock()
 	f.note(event{what: endOfToken, token: idOf(ans.Token)})
 	f.retire(f.asker(a, ans.Token))
-	if a.Who.Lent == "" && !ans.Token.Empty() {
-		f.c.dead(ans.Token)
-	}
 }
 
 // deed is a request that revokes or renews something.
