@@ -111,11 +111,7 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 
 // pass sends the request by the transport and follows one redirect.
 func (c *Client) pass(req *http.Request, p Passage) (*http.Response, error) {
-	resp, err := c.transport.RoundTrip(req)
-	if err == nil && resp.StatusCode < 100 {
-		resp.Body.Close()
-		err = errOdd
-	}
+	resp, err := c.once(req)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +122,18 @@ func (c *Client) pass(req *http.Request, p Passage) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.transport.RoundTrip(again)
+	return c.once(again)
+}
+
+// once sends a request. A status that there is not is an error: nobody could hand
+// it on.
+func (c *Client) once(req *http.Request) (*http.Response, error) {
+	resp, err := c.transport.RoundTrip(req)
+	if err == nil && resp.StatusCode < 100 {
+		resp.Body.Close()
+		return nil, errOdd
+	}
+	return resp, err
 }
 
 // redirected makes the request that a redirect asks for, by the rules of send,

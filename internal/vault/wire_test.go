@@ -137,6 +137,18 @@ func TestAnswersThatAreNone(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a status of its own behind a redirect", func(t *testing.T) {
+		cl := scripted(t, func(n int, conn net.Conn, r *bufio.Reader) {
+			if hear(r); n == 1 {
+				_, _ = io.WriteString(conn, "HTTP/1.1 307 Temporary Redirect\r\nLocation: /v1/b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\nok")
+		})
+		if _, err := cl.Forward(t.Context(), get("/v1/a")); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("error is %v", err)
+		}
+	})
 	t.Run("half a body", func(t *testing.T) {
 		cl := scripted(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 			hear(r)
