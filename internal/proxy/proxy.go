@@ -235,10 +235,6 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, q *question) {
 
 // direct asks the server for this client alone.
 func (h *handler) direct(w http.ResponseWriter, r *http.Request, q *question) {
-	status := 0
-	if h.Cache != nil {
-		defer func() { h.Cache.Passed(&q.Ask, status) }()
-	}
 	if !q.held || q.upgrade {
 		lift(w)
 	}
@@ -248,12 +244,18 @@ func (h *handler) direct(w http.ResponseWriter, r *http.Request, q *question) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	rep, err := h.upstream(r.Context(), q)
+	status := 0
+	if err == nil {
+		defer rep.Body.Close()
+		status = rep.StatusCode
+	}
+	if h.Cache != nil {
+		h.Cache.Passed(&q.Ask, status) // before the client hears of it
+	}
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
-	defer rep.Body.Close()
-	status = rep.StatusCode
 	switch {
 	case status == http.StatusSwitchingProtocols:
 		h.switchOver(w, r, rep.Response)

@@ -725,6 +725,37 @@ func (c *strict) Passed(_ *exchange.Ask, status int) {
 	c.passed = append(c.passed, status)
 }
 
+// before notes how much of an answer the client has when the cache hears of it.
+type before struct {
+	*httptest.ResponseRecorder
+	cache *strict
+	t     *testing.T
+}
+
+func (b before) WriteHeader(status int) {
+	b.cache.mu.Lock()
+	defer b.cache.mu.Unlock()
+	if len(b.cache.passed) == 0 {
+		b.t.Errorf("the client has %d before the cache knows", status)
+	}
+	b.ResponseRecorder.WriteHeader(status)
+}
+
+func TestAWriteThatIsTooLargeToHoldIsKnownBeforeItsWriterHasTheAnswer(t *testing.T) {
+	for _, status := range []int{200, 204, 502} {
+		cache := &strict{kept: map[string]*exchange.Answer{}}
+		b := set(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(status)
+		}, func(o *Options, _ *vault.Config) { o.Cache = cache })
+		w := before{httptest.NewRecorder(), cache, t}
+		b.handler.ServeHTTP(w, httptest.NewRequest("PUT", "/v1/secret/data/a", flood(defaultBuffer+1)))
+		if w.Code != status || len(cache.passed) != 1 || cache.passed[0] != status {
+			t.Errorf("%d: status %d, the cache was told of %v", status, w.Code, cache.passed)
+		}
+	}
+}
+
 func withCache(o *Options, _ *vault.Config) { o.Cache = &strict{kept: map[string]*exchange.Answer{}} }
 
 func TestTheCacheIsAskedAndTold(t *testing.T) {
