@@ -193,7 +193,7 @@ func (d *staying) job(s *setup) (daemonmode.Job, error) {
 			return daemonmode.Job{}, err
 		}
 	}
-	o.Persist = d.persist
+	o.Persist = d.keeps(s.file)
 	l, err := wiring.BuildLasting(s.file, o)
 	s.warn(s.loaded.LateWarnings())
 	if err == nil {
@@ -246,7 +246,7 @@ func (d *staying) rebuild() (daemonmode.Job, error) {
 	job.Adopt = func() error {
 		d.attend(next.file)
 		if keptOtherwise(s.file, next.file) {
-			s.log.Warn("cache.persist is read at the start only, and so is the server that it is for: the file that was opened then stays in use, or none, until the next one")
+			s.log.Warn("cache.persist is read at the start only, and so is the server that it is for: the file that was opened then stays in use, or none, until the next one; for another server, none")
 		}
 		return s.relog(next.file)
 	}

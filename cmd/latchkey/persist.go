@@ -39,18 +39,28 @@ func (s *setup) persist(o wiring.Options) (*persist.File, error) {
 	return f, nil
 }
 
+// keeps is the file that was opened at the start, nil for a configuration of another
+// server: what is kept there is good for the one, and what comes from this one must
+// not lie among it.
+func (d *staying) keeps(f *config.File) *persist.File {
+	if wiring.KeptFor(f) != wiring.KeptFor(d.s.file) {
+		return nil
+	}
+	return d.persist
+}
+
 // keptOtherwise says whether two configurations disagree about the file that
 // outlives this process: where it is, its key, and whose secrets are in it.
 func keptOtherwise(a, b *config.File) bool {
 	type kept struct {
 		config.Persist
-		server, namespace string
+		server string
 	}
 	of := func(f *config.File) kept {
 		if f.Cache == nil || f.Cache.Persist == nil {
 			return kept{}
 		}
-		k := kept{*f.Cache.Persist, f.Vault.Address, f.Vault.Namespace}
+		k := kept{*f.Cache.Persist, wiring.KeptFor(f)}
 		k.Pos = config.Pos{}
 		return k
 	}

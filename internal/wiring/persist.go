@@ -24,7 +24,11 @@ func Persist(f *config.File, o Options) (persist.Options, bool) {
 		key = p.ServiceAccountTokenFile
 	}
 	return persist.Options{
-		Path: filepath.Join(p.Path, persistFile), Key: keyMaterial(key, p.KeyEnv, o), Bind: f.Vault.Address + " " + readNamespace(f),
+		Path: filepath.Join(p.Path, persistFile), Key: keyMaterial(key, p.KeyEnv, o), Bind: KeptFor(f),
 		Log: logging.Named(o.Log, "persist"),
 	}, true
 }
+
+// KeptFor names the server that a configuration is about. What is kept of one is of
+// no use with another.
+func KeptFor(f *config.File) string { return f.Vault.Address + " " + readNamespace(f) }

@@ -4,6 +4,7 @@ package cases
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ var _ = add(map[string]func(*Kit){
 	"proxy: a damaged file is set aside":                                persistDamaged,
 	"proxy: a file with another key is set aside":                       persistForeign,
 	"proxy: a file for another server is set aside":                     persistElsewhere,
+	"proxy: SIGHUP with another server leaves the file to the first":    persistReloadedElsewhere,
 	"proxy: exit_on_err ends the start with a damaged file":             persistExit,
 	"proxy: a one-shot leaves its lease to the daemon":                  persistHandedOver,
 	"proxy: a restart keeps the tokens of all identities":               persistIdentities,
@@ -268,6 +270,26 @@ func persistElsewhere(k *Kit) {
 	k.Use(&site)
 	k.startsAnew(cfg, creds)
 	k.aside()
+}
+
+func persistReloadedElsewhere(k *Kit) {
+	k.Shared()
+	cfg, creds := k.persisting("1h")
+	at := func(address string) string { return strings.Replace(cfg, `address = ""`, fmt.Sprintf("address = %q", address), 1) }
+	k.Write("latchkey.hcl", at(k.Site.Addr))
+	d := k.DaemonWith([]string{"VAULT_ADDR="}, "-config=latchkey.hcl", "-log-level=trace").Ready()
+	// A token of its own, for those that are lent go with each login.
+	client := d.At(0).As(k.Site.NewToken(m{"policies": []string{k.name, "default"}, "ttl": "1h"}))
+	was := k.fill(client, creds)
+	// The same server by another name, which nobody here knows.
+	k.reload(d, at(strings.Replace(k.Site.Addr, "127.0.0.1", "localhost", 1)))
+	if k.is(client.Do("GET", creds, nil), 200, "MISS").Str("lease_id") == was.lease {
+		k.Error("a server's answer is given for another's")
+	}
+	d.Says(`\[WARN\].*cache\.persist`)
+	k.reload(d, at(k.Site.Addr))
+	k.is(client.Do("GET", creds, nil), 200, "HIT")
+	d.Stops()
 }
 
 func persistExit(k *Kit) {
