@@ -45,6 +45,9 @@ type Options struct {
 	// Leases keeps leases and tokens alive; nil keeps none, and nothing leased is
 	// cached.
 	Leases Leases
+	// Lent says which token an identity of ours has now, with the term that it was
+	// given last; nil where nobody knows when one ends.
+	Lent func(name string) cred.Token
 	// Store outlives the process; nil for none.
 	Store Store
 	// Log and Meter may be nil.

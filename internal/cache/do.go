@@ -255,7 +255,7 @@ func never(path string) bool {
 // put keeps ans under k until the end of its life. It says whether it did: not
 // when it is larger than half of all room. An answer that was there under k is
 // replaced, without a word to the family.
-func (c *Cache) put(k Key, at place, _ exchange.Who, ans *exchange.Answer, l life) bool {
+func (c *Cache) put(k Key, at place, ans *exchange.Answer, l life) bool {
 	e := newEntry(k, at, ans, false)
 	if !l.ends.IsZero() {
 		e.ends.Store(l.ends.UnixNano())

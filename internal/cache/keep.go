@@ -39,8 +39,8 @@ type keeper struct {
 }
 
 // Keep asks for the rights of those who were answered optimistically, takes out
-// what is over, and reports to the meter, until ctx ends; its error is that of
-// ctx.
+// what is over, hears how long our tokens live, and reports to the meter, until
+// ctx ends; its error is that of ctx.
 func (c *Cache) Keep(ctx context.Context) error {
 	k := keeper{c: c, swept: time.Now()}
 	for {
@@ -64,6 +64,7 @@ func (c *Cache) Keep(ctx context.Context) error {
 		}
 		if now.Sub(k.counted) >= report || wake == retry.SetBack {
 			k.report()
+			c.terms()
 			k.counted = now
 		}
 		if now.Sub(k.swept) >= sweepEvery {

@@ -60,7 +60,7 @@ func (c *Cache) kept(ctx context.Context, a *exchange.Ask, k Key, t top, ans *ex
 		return false
 	}
 	f.serve(m, k)
-	if !c.put(k, at, a.Who, ans, life{ends: moment(m.until), leased: true}) {
+	if !c.put(k, at, ans, life{ends: moment(m.until), leased: true}) {
 		f.unserve(m)
 		f.remove(m)
 		return false

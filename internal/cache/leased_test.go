@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -372,16 +373,29 @@ func TestALimitedTokenOfOursMakesNothingThatIsKept(t *testing.T) {
 	}
 }
 
-func TestTheEndOfOurTokenIsRespectedWhenItIsTold(t *testing.T) {
+func TestWhatOurTokenMadeEndsWithItThoughNoOtherComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newKin(t)
-		k.c.Renewed("default", cred.Lease{Duration: time.Minute}) // nobody has that name
+		var lease atomic.Pointer[cred.Lease]
+		lease.Store(&cred.Lease{})
+		k := newKin(t, func(o *Options) {
+			o.Lent = func(string) cred.Token { return cred.Token{Value: cred.Redact("ours"), Lease: *lease.Load()} }
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		defer synctest.Wait()
+		defer stop()
+		go func() { _ = k.c.Keep(ctx) }()
+		renewed := func() { lease.Store(&cred.Lease{Duration: time.Minute, Issued: cred.Wall(time.Now())}) }
 		k.adopt("default", "ours")
 		k.ask(by("@default", "GET", app, ""), "ours", 200, k.leaseFor("db/creds/app", 3600))
-		k.c.Renewed("default", cred.Lease{Duration: time.Minute})
+		renewed()
 		time.Sleep(50 * time.Second)
-		k.c.Renewed("default", cred.Lease{Duration: time.Minute, Issued: cred.Wall(time.Now())})
+		k.cached(true, "@default", app)
+		renewed()
 		time.Sleep(59 * time.Second)
+		k.cached(true, "@default", app)
+		// A client may renew it, too, and for less.
+		k.ask(by("@default", "PUT", "/v1/auth/token/renew-self", ""), "ours", 200, loginAnswer("ours", 30, true, ""))
+		time.Sleep(29 * time.Second)
 		k.cached(true, "@default", app)
 		time.Sleep(time.Second)
 		k.cached(false, "@default", app)

@@ -1,6 +1,11 @@
 package cache
 
-import "latchkey/internal/cred"
+import (
+	"maps"
+	"slices"
+
+	"latchkey/internal/cred"
+)
 
 // Adopt hears which token an identity of ours has now; an empty one says that it
 // has none. What it gets is cached from now on. What was cached with an older one
@@ -8,7 +13,7 @@ import "latchkey/internal/cred"
 // for as long as that token lets them.
 //
 // A token whose uses are counted, or that is a batch token, is no reason to cache
-// anything. Nothing is concluded from the token's lease: see Renewed.
+// anything. When the token ends, Keep asks for: see Options.Lent.
 func (c *Cache) Adopt(name string, tok cred.Token) {
 	f := &c.family
 	f.lock()
@@ -41,22 +46,36 @@ func (c *Cache) Adopt(name string, tok cred.Token) {
 	f.save(m)
 }
 
-// Renewed hears how long the token lives that an identity of ours has: what was
-// made with it is given out no longer. Who calls it at all calls it at each login,
-// after Adopt, and at each renewal; without it, the end of a token is noticed when
-// Adopt hears of the next.
-func (c *Cache) Renewed(name string, l cred.Lease) {
+// terms takes in how long the tokens of our identities live by now. What was made
+// with one that ends is given out no longer, even if no other comes in its place.
+func (c *Cache) terms() {
+	if c.o.Lent == nil {
+		return
+	}
+	f := &c.family
+	f.lock()
+	names := slices.Collect(maps.Keys(f.lent))
+	f.unlock()
+	for _, name := range names {
+		c.lives(name, c.o.Lent(name))
+	}
+}
+
+// lives takes in the term of an identity's token, unless a client renewed it since.
+func (c *Cache) lives(name string, tok cred.Token) {
 	f := &c.family
 	f.lock()
 	defer f.unlock()
 	m := f.lent[name]
-	if m == nil {
+	if m == nil || tok.Lease.Issued.IsZero() || !m.secret.Equal(tok.Value) {
 		return
 	}
-	if l.Issued.IsZero() {
-		l.Issued = now()
+	issued, length := tok.Lease.Issued.UnixNano(), span(tok.Lease.Duration)
+	newer := m.length == 0 || issued > m.issued || m.issued > now().UnixNano()
+	if !newer || issued == m.issued && length == m.length {
+		return
 	}
-	m.issued, m.length = l.Issued.UnixNano(), span(l.Duration)
+	m.issued, m.length = issued, length
 	f.settle(m)
 	f.save(m)
 }

@@ -259,7 +259,7 @@ func (r *restoring) serve(m *member, key string, parent *member) {
 		Status: a.Status, Header: a.Header, Body: a.Body, At: time.Unix(0, a.At), From: exchange.Hit, Token: who.Token,
 	}
 	r.f.serve(m, Key(raw))
-	if !r.f.c.put(m.key, place{namespace: a.Namespace, path: a.Path}, who, ans, life{ends: moment(m.until), leased: true}) {
+	if !r.f.c.put(m.key, place{namespace: a.Namespace, path: a.Path}, ans, life{ends: moment(m.until), leased: true}) {
 		delete(r.f.byKey, m.key)
 		m.key, m.served = Key{}, false
 	}

@@ -19,7 +19,7 @@ func (b *bench) lease(path string, ends time.Duration, size int) (*exchange.Ask,
 	a := get("t", path)
 	k, _ := keyOf(a, nil)
 	ans := answer(200, `{"lease_id":"x","pad":"`+strings.Repeat("x", size)+`"}`)
-	return a, b.put(k, placeOf(a), a.Who, ans, life{ends: time.Now().Add(ends), leased: true})
+	return a, b.put(k, placeOf(a), ans, life{ends: time.Now().Add(ends), leased: true})
 }
 
 func (b *bench) has(a *exchange.Ask) bool {
@@ -275,7 +275,7 @@ func TestPathsAreClearedInTheirNamespaceOnly(t *testing.T) {
 			a := get("t", path)
 			a.Namespace = ns
 			k, _ := keyOf(a, nil)
-			b.put(k, placeOf(a), a.Who, answer(200, "{}"), life{ends: time.Now().Add(time.Hour)})
+			b.put(k, placeOf(a), answer(200, "{}"), life{ends: time.Now().Add(time.Hour)})
 			return a
 		}
 		for _, c := range []struct {

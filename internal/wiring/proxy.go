@@ -101,6 +101,16 @@ func (p *Parts) ours(token cred.Redacted) bool {
 	return false
 }
 
+// lent is the token that an identity has now, zero for none.
+func (p *Parts) lent(name string) cred.Token {
+	for _, i := range p.logins() {
+		if i.Name == name {
+			return i.Session.State().Token
+		}
+	}
+	return cred.Token{}
+}
+
 // cache makes the cache and what keeps its leases alive.
 func (x *Proxied) cache(p *Parts, f *config.File, o Options, client *vault.Client) {
 	c := f.Cache
@@ -113,7 +123,7 @@ func (x *Proxied) cache(p *Parts, f *config.File, o Options, client *vault.Clien
 		Static: cache.Static{
 			TTL: c.StaticTTL, Stale: c.StaticStale, Capabilities: c.StaticCapabilityInterval, Pessimistic: c.StaticCapabilityPessimistic,
 		},
-		KeyHeaders: c.KeyHeaders, Server: server{client.Agent(agent(o.Version, "caching"))}, Leases: renewals{x.Leases},
+		KeyHeaders: c.KeyHeaders, Lent: p.lent, Server: server{client.Agent(agent(o.Version, "caching"))}, Leases: renewals{x.Leases},
 		Log: logging.Named(o.Log, "cache"), Meter: o.Meter,
 	}
 	if o.Persist != nil {
