@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 const systemdPrefix = "systemd:"
 
 func (c *checker) listeners() {
+	taken := map[string]int{}
 	for i := range c.f.Listeners {
 		l, at := &c.f.Listeners[i], fmt.Sprintf("listener[%d]", i)
 		switch {
@@ -48,10 +50,27 @@ func (c *checker) listeners() {
 		if l.Address == systemdPrefix {
 			c.unusable(at+".address", "names no socket", `write address = "systemd:NAME", with the name that FileDescriptorName gives it`)
 		}
+		if first, ok := taken[l.place()]; ok && l.Address != "" {
+			c.unusable(at+".address", fmt.Sprintf("is the address of listener[%d] too", first), "leave one of them out, or give it another address")
+		} else if !l.anyPort() {
+			taken[l.place()] = i
+		}
 		c.guards(l, at)
 		c.reach(l, at)
 	}
 }
+
+// place is where it listens, as far as the text of its address tells. A socket that
+// is handed over can be opened twice, with the guards of either.
+func (l *Listener) place() string {
+	if l.Type == "unix" && !strings.HasPrefix(l.Address, systemdPrefix) {
+		return filepath.Clean(l.Address)
+	}
+	return strings.TrimSpace(l.Address)
+}
+
+// anyPort says whether the system chooses the port, each time another.
+func (l *Listener) anyPort() bool { return l.Type == "tcp" && strings.HasSuffix(l.place(), ":0") }
 
 // guards checks who may ask, for what, and how much of it.
 func (c *checker) guards(l *Listener, at string) {
@@ -99,7 +118,7 @@ func (c *checker) reach(l *Listener, at string) {
 		return
 	}
 	if l.Guard {
-		c.warn(at+".guard", "refuses every request from another machine, which the address lets in", "listen on 127.0.0.1, or do without guard")
+		c.warn(at+".guard", "refuses who asks from another machine, but not one that says Host: localhost", "listen on 127.0.0.1, or do without guard")
 		return
 	}
 	shows := l.TLSRequireAndVerifyClient || l.CallerTokenFile+l.CallerTokenEnv != ""

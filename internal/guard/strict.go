@@ -17,7 +17,8 @@ import (
 //     (127.0.0.0/8, [::1]), with any port, nor one of Hosts. A name that somebody
 //     else's DNS points at this machine shows itself there. Names below localhost,
 //     and other ways to write an address (127.1, 0x7f.1, 2130706433), are refused,
-//     and so is everything that asks from another machine;
+//     and so is what asks from another machine, unless it says localhost: this is
+//     no substitute for listening on the loopback;
 //   - an address in the request line that is not a path: what is meant for a
 //     forward proxy.
 type strictGuard struct {

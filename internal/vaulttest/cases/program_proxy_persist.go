@@ -275,7 +275,9 @@ func persistElsewhere(k *Kit) {
 func persistReloadedElsewhere(k *Kit) {
 	k.Shared()
 	cfg, creds := k.persisting("1h")
-	at := func(address string) string { return strings.Replace(cfg, `address = ""`, fmt.Sprintf("address = %q", address), 1) }
+	at := func(address string) string {
+		return strings.Replace(cfg, `address = ""`, fmt.Sprintf("address = %q", address), 1)
+	}
 	k.Write("latchkey.hcl", at(k.Site.Addr))
 	d := k.DaemonWith([]string{"VAULT_ADDR="}, "-config=latchkey.hcl", "-log-level=trace").Ready()
 	// A token of its own, for those that are lent go with each login.
