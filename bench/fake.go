@@ -20,7 +20,6 @@ import (
 type fake struct {
 	*httptest.Server
 	reads atomic.Int64 // of secrets
-	all   atomic.Int64
 
 	mu   sync.Mutex
 	hold map[string]chan struct{} // paths whose answer waits until this is closed
@@ -61,7 +60,6 @@ func (f *fake) holdBack(path string) (asked func() int, release func()) {
 }
 
 func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
-	f.all.Add(1)
 	path := r.URL.Path
 	f.mu.Lock()
 	gate := f.hold[path]

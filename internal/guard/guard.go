@@ -41,9 +41,6 @@ type Options struct {
 	// Strict refuses what browsers and proxies send, and a Host that is not of
 	// this machine; strict.go has the list.
 	Strict bool
-	// Hosts are further values of Host that Strict takes: a name or an address,
-	// with a port to be held to it or without one for any.
-	Hosts []string
 	// Unix says that the listener is a unix socket: it has no name that could be
 	// rebound, so that Strict takes any Host, and it has Peers.
 	Unix bool
@@ -148,7 +145,7 @@ func Handler(next http.Handler, o Options) (http.Handler, error) {
 		next = &headerGuard{d, next}
 	}
 	if o.Strict {
-		next = &strictGuard{d, o.Unix, hostList(o.Hosts), next}
+		next = &strictGuard{d, o.Unix, next}
 	}
 	return next, nil
 }

@@ -86,7 +86,7 @@ func refused(t testing.TB, h http.Handler, r *http.Request) (int, string) {
 
 func TestNoGuardCostsNothing(t *testing.T) {
 	next := &inside{}
-	h, err := Handler(next, Options{Hosts: []string{"a"}, Namespace: "ns", Unix: true})
+	h, err := Handler(next, Options{Namespace: "ns", Unix: true})
 	if err != nil || h != http.Handler(next) {
 		t.Errorf("%T, %v", h, err)
 	}
@@ -177,17 +177,16 @@ func TestAReadOnlyListenerSaysWhatItAllows(t *testing.T) {
 }
 
 func TestHostsOfThisMachineAreServed(t *testing.T) {
-	o := Options{Strict: true, Hosts: []string{"Vault-Proxy", "only.example:8200", "10.0.0.5", "fd00::1", "[fd00::2]:99"}}
+	o := Options{Strict: true}
 	for host, want := range map[string]bool{
 		"localhost": true, "LocalHost:8200": true, "127.0.0.1": true, "127.0.0.1:1": true, "127.9.9.9:65535": true,
 		"[::1]": true, "[::1]:8200": true, "[::ffff:127.0.0.1]:8200": true, "[0:0:0:0:0:0:0:1]": true,
-		"vault-proxy": true, "VAULT-PROXY:1": true, "only.example:8200": true, "10.0.0.5:8200": true, "[fd00::1]:8": true, "[fd00::2]:99": true,
 
 		"": false, "localhost.": false, "a.localhost": false, "localhost.evil.example": false, "evil.example": false,
 		"localhost:": false, "localhost:http": false, "localhost:1:2": false, "localhost:123456": false, "localhost@evil": false,
 		"0.0.0.0": false, "0": false, "127.1": false, "127.0.0.1.": false, "0x7f.0.0.1": false, "2130706433": false, "0177.0.0.1": false,
 		"::1": false, "[::1": false, "[::1]x": false, "[::1%lo]:1": false, "[127.0.0.1]": false, "[::]": false, "[localhost]": false,
-		"192.168.0.1": false, "169.254.169.254": false, "only.example": false, "only.example:8201": false, "[fd00::2]": false,
+		"192.168.0.1": false, "169.254.169.254": false, "only.example:8200": false, "10.0.0.5:8200": false, "[fd00::2]": false,
 		"127.0.0.1 ": false, " localhost": false, ":8200": false,
 	} {
 		h, _ := guarded(t, o)

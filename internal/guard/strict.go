@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -14,7 +13,7 @@ import (
 //   - what a browser sends for a page: Origin and Sec-Fetch-*. (The fetch of
 //     Node.js sends Sec-Fetch-Mode too, its http.request does not);
 //   - on tcp a Host that is neither localhost nor an address of the loopback
-//     (127.0.0.0/8, [::1]), with any port, nor one of Hosts. A name that somebody
+//     (127.0.0.0/8, [::1]), with any port. A name that somebody
 //     else's DNS points at this machine shows itself there. Names below localhost,
 //     and other ways to write an address (127.1, 0x7f.1, 2130706433), are refused,
 //     and so is what asks from another machine, unless it says localhost: this is
@@ -23,9 +22,8 @@ import (
 //     forward proxy.
 type strictGuard struct {
 	*door
-	unix  bool
-	hosts map[string]bool
-	next  http.Handler
+	unix bool
+	next http.Handler
 }
 
 func (g *strictGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +50,7 @@ func (g *strictGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"this listener is no forward proxy: ask it for a path, and not for an address; is it set as HTTP_PROXY?")
 		return
 	}
-	if !g.unix && !g.ours(r) {
+	if !g.unix && !ours(r) {
 		g.refuse(w, r, wrongHost, http.StatusForbidden,
 			"this listener is for programs on this machine: the Host must be localhost or a loopback address, such as 127.0.0.1:8200")
 		return
@@ -70,40 +68,29 @@ func kin(name string) string {
 	return name
 }
 
-// ours reports whether a request's Host is one of this machine, or listed.
-func (g *strictGuard) ours(r *http.Request) bool {
-	host, port, ok := split(r.Host)
+// ours reports whether a request's Host is one of this machine.
+func ours(r *http.Request) bool {
+	host, ok := hostOf(r.Host)
 	if !ok {
 		return false
 	}
-	if host == "localhost" {
-		return true
-	}
-	if a, err := netip.ParseAddr(host); err == nil && a.Zone() == "" && a.IsLoopback() {
-		return true
-	}
-	return len(g.hosts) > 0 && (g.hosts[host] || port != "" && g.hosts[net.JoinHostPort(host, port)])
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.Zone() == "" && a.IsLoopback()
 }
 
-// split takes a Host apart: a name in lower case or an address without brackets,
-// and the port, which may be missing. What has another form is not ok.
-func split(s string) (host, port string, ok bool) {
+// hostOf takes the port off a Host, which may be missing, and gives a name in lower
+// case or an address without brackets. What has another form is not ok.
+func hostOf(s string) (host string, ok bool) {
 	if rest, v6 := strings.CutPrefix(s, "["); v6 {
 		host, rest, ok = strings.Cut(rest, "]")
 		if !ok || !strings.Contains(host, ":") {
-			return "", "", false
+			return "", false
 		}
-		if rest == "" {
-			return host, "", true
-		}
-		port, ok = strings.CutPrefix(rest, ":")
-		return host, port, ok && isPort(port)
+		port, found := strings.CutPrefix(rest, ":")
+		return host, rest == "" || found && isPort(port)
 	}
 	host, port, found := strings.Cut(s, ":")
-	if host == "" || found && !isPort(port) {
-		return "", "", false
-	}
-	return strings.ToLower(host), port, true
+	return strings.ToLower(host), host != "" && (!found || isPort(port))
 }
 
 func isPort(s string) bool {
@@ -116,24 +103,4 @@ func isPort(s string) bool {
 		}
 	}
 	return true
-}
-
-// hostList is Hosts in the form that split gives.
-func hostList(hosts []string) map[string]bool {
-	if len(hosts) == 0 {
-		return nil
-	}
-	m := map[string]bool{}
-	for _, h := range hosts {
-		host, port, ok := split(h)
-		switch {
-		case !ok && strings.Contains(h, ":"): // an IPv6 address without brackets
-			m[strings.ToLower(h)] = true
-		case port != "":
-			m[net.JoinHostPort(host, port)] = true
-		default:
-			m[host] = true
-		}
-	}
-	return m
 }

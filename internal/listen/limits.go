@@ -75,6 +75,3 @@ func (m Limits) Server(h http.Handler, log *slog.Logger) *http.Server {
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
-
-// Server is Limits.Server without limits of a listener's own.
-func Server(h http.Handler, log *slog.Logger) *http.Server { return Limits{}.Server(h, log) }

@@ -115,7 +115,7 @@ func open(t *testing.T, l config.Listener, o Options) (net.Listener, func() erro
 // serve serves a greeting on a listener until the test ends.
 func serve(t *testing.T, ln net.Listener) {
 	t.Helper()
-	s := Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprintf(w, "hello over %s", r.Proto) }), nil)
+	s := Limits{}.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprintf(w, "hello over %s", r.Proto) }), nil)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {
@@ -565,7 +565,7 @@ func TestACertificateThatChangesIsReadByItself(t *testing.T) {
 
 func TestTheServerHasBoundsAndLogsQuietly(t *testing.T) {
 	var log bytes.Buffer
-	s := Server(http.NotFoundHandler(), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s := Limits{}.Server(http.NotFoundHandler(), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if s.ReadHeaderTimeout != 10*time.Second || s.ReadTimeout != 0 || s.IdleTimeout != 5*time.Minute || s.WriteTimeout != 0 {
 		t.Errorf("%v %v %v %v", s.ReadHeaderTimeout, s.ReadTimeout, s.IdleTimeout, s.WriteTimeout)
 	}

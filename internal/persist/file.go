@@ -257,22 +257,6 @@ func setAside(path string) (string, error) {
 	return aside, nil
 }
 
-// remove removes the file, while it is still locked where the system allows it:
-// another process could have opened it else.
-func remove(path string, shut func() error) error {
-	err := os.Remove(path)
-	if shutErr := shut(); shutErr != nil {
-		return shutErr
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		err = os.Remove(path)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return bare(err)
-}
-
 // bare takes the path off an error that is given it by who returns it.
 func bare(err error) error {
 	var pe *fs.PathError

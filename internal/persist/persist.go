@@ -149,17 +149,6 @@ func (f *File) Close() error {
 	return errors.Join(err, f.shut())
 }
 
-// Remove closes the file and removes it, with all that is in it.
-func (f *File) Remove() error {
-	f.disk.Lock()
-	defer f.disk.Unlock()
-	err := remove(f.o.Path, f.shut)
-	if err != nil {
-		return fmt.Errorf("remove %s: %w", f.o.Path, err)
-	}
-	return nil
-}
-
 // shut ends all use of the file. disk is held.
 func (f *File) shut() error {
 	f.closed = true

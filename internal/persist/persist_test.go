@@ -380,25 +380,6 @@ func TestFaultsAreNamedAndLeaveTheFileAlone(t *testing.T) {
 	}
 }
 
-func TestARemovedFileIsGoneAndTakesNothingMore(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	f := open(t, path)
-	f.Bucket("lease").Put("a", []byte("1"))
-	for range 2 {
-		if err := f.Remove(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("still there: %v", err)
-	}
-	f.Bucket("lease").Put("b", []byte("1"))
-	if err := f.Flush(); !errors.Is(err, ErrClosed) {
-		t.Errorf("flushed: %v", err)
-	}
-	wants(t, open(t, path).Bucket("lease"), map[string]string{})
-}
-
 func TestARecordThatWasMovedOrChangedIsNotUsed(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {

@@ -95,14 +95,6 @@ func (s *Sockets) Named(name string) []*os.File {
 	return files
 }
 
-// Names lists the names, one for each socket, so that a name may come twice.
-func (s *Sockets) Names() []string {
-	if s == nil {
-		return nil
-	}
-	return append([]string(nil), s.names...)
-}
-
 // Close lets go of all; systemd still has them.
 func (s *Sockets) Close() {
 	if s == nil {
