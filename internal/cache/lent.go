@@ -13,7 +13,7 @@ import (
 // for as long as that token lets them.
 //
 // A token whose uses are counted, or that is a batch token, is no reason to cache
-// anything. When the token ends, Keep asks for: see Options.Lent.
+// anything. How long it lives after a renewal Keep asks for: see Options.Lent.
 func (c *Cache) Adopt(name string, tok cred.Token) {
 	f := &c.family
 	f.lock()
@@ -21,6 +21,7 @@ func (c *Cache) Adopt(name string, tok cred.Token) {
 	defer c.relogged(name, tok.Value)
 	old := f.lent[name]
 	if old != nil && old.secret.Equal(tok.Value) {
+		f.lives(name, tok)
 		return
 	}
 	if old != nil {
@@ -43,7 +44,9 @@ func (c *Cache) Adopt(name string, tok cred.Token) {
 	m.lenders++
 	m.past = false
 	f.lent[name] = m
-	f.save(m)
+	if !f.lives(name, tok) {
+		f.save(m)
+	}
 }
 
 // terms takes in how long the tokens of our identities live by now. What was made
@@ -57,25 +60,27 @@ func (c *Cache) terms() {
 	names := slices.Collect(maps.Keys(f.lent))
 	f.unlock()
 	for _, name := range names {
-		c.lives(name, c.o.Lent(name))
+		tok := c.o.Lent(name)
+		f.lock()
+		f.lives(name, tok)
+		f.unlock()
 	}
 }
 
-// lives takes in the term of an identity's token, unless a client renewed it since.
-func (c *Cache) lives(name string, tok cred.Token) {
-	f := &c.family
-	f.lock()
-	defer f.unlock()
+// lives takes in the term of an identity's token, unless a client renewed it since,
+// and says whether it was news.
+func (f *family) lives(name string, tok cred.Token) bool {
 	m := f.lent[name]
 	if m == nil || tok.Lease.Issued.IsZero() || !m.secret.Equal(tok.Value) {
-		return
+		return false
 	}
 	issued, length := tok.Lease.Issued.UnixNano(), span(tok.Lease.Duration)
 	newer := m.length == 0 || issued > m.issued || m.issued > now().UnixNano()
 	if !newer || issued == m.issued && length == m.length {
-		return
+		return false
 	}
 	m.issued, m.length = issued, length
 	f.settle(m)
 	f.save(m)
+	return true
 }
