@@ -48,6 +48,11 @@ func (c *Cache) static(ctx context.Context, q *question, t top, ans *exchange.An
 	e := newEntry(q.k, q.at, ans, true)
 	e.checked.Store(q.sent)
 	c.lasts(e, q.sent)
+	if length := seconds(t.leaseDuration); length > 0 {
+		// Whoever wrote a secret of version 1 may have said when to look again.
+		e.fresh = min(e.fresh, q.sent+int64(length))
+		e.ends.Store(min(e.ends.Load(), e.fresh+int64(c.o.Static.Stale)))
+	}
 	return c.insert(q, e, ans.Header, ends)
 }
 
