@@ -124,15 +124,6 @@ func (c *Cache) clear(what clearing) int {
 	return f.clearAll()
 }
 
-// spaceNamed is a namespace as places have it.
-func spaceNamed(name string) string {
-	switch name = strings.Trim(name, "/"); name {
-	case "", "root":
-		return ""
-	}
-	return name + "/"
-}
-
 // clearPath drops what was asked at paths that begin with prefix, a text such as
 // /v1/database/cre.
 func (f *family) clearPath(space, prefix string) int {

@@ -305,11 +305,7 @@ func (c *Cache) evict(keys ...Key) int {
 // however the namespace was spelled. prefix is decoded, without /v1/. The family
 // is told.
 func (c *Cache) evictPaths(namespace, prefix string) int {
-	at := place{namespace: trimNamespace(namespace), path: prefix}
-	if at.namespace != "" {
-		at.namespace += "/"
-	}
-	below := []byte(at.full())
+	below := []byte(spaceNamed(namespace) + prefix)
 	return c.sweep(func(e *entry) bool { return bytes.HasPrefix(e.path, below) })
 }
 

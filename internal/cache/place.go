@@ -25,11 +25,15 @@ func placeOf(a *exchange.Ask) place {
 			p += "/"
 		}
 	}
-	at := place{namespace: trimNamespace(a.Namespace), path: p}
-	if at.namespace != "" {
-		at.namespace += "/"
+	return place{namespace: spaceNamed(a.Namespace), path: p}
+}
+
+// spaceNamed is a namespace as places have it, however it is spelled.
+func spaceNamed(name string) string {
+	if name = trimNamespace(name); name == "" {
+		return ""
 	}
-	return at
+	return name + "/"
 }
 
 // full is the path as seen from the root namespace.
