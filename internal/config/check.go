@@ -35,7 +35,7 @@ func Check(f *File, m Mode) (warnings []Warning, err error) {
 	c := &checker{f: f, mode: m}
 	c.between()
 	c.tls()
-	for _, a := range f.identities() {
+	for _, a := range f.Logins() {
 		c.method(a)
 		c.handover(a)
 		c.sinks(a)
@@ -193,7 +193,7 @@ func (c *checker) sinks(a *AutoAuth) {
 // sinkFiles names the sinks by the files they write.
 func (c *checker) sinkFiles() map[string]string {
 	files := map[string]string{}
-	for _, a := range c.f.identities() {
+	for _, a := range c.f.Logins() {
 		for i, s := range a.Sinks {
 			if s.Config.n == nil {
 				continue

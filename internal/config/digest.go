@@ -28,7 +28,7 @@ var sections = map[string]func(*File) []any{
 		return []any{f.Vault, f.DisableIdleConnections, f.DisableKeepAlives, f.TemplateConfig.MaxConnectionsPerHost}
 	},
 	"auth": func(f *File) (out []any) {
-		for _, a := range f.identities() {
+		for _, a := range f.Logins() {
 			login := *a
 			login.Sinks = nil
 			out = append(out, login)
@@ -36,7 +36,7 @@ var sections = map[string]func(*File) []any{
 		return out
 	},
 	"sinks": func(f *File) (out []any) {
-		for _, a := range f.identities() {
+		for _, a := range f.Logins() {
 			out = append(out, a.Name, a.Sinks)
 		}
 		return out

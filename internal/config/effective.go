@@ -128,7 +128,7 @@ func (e effective) block(k *key, path string, v reflect.Value) item {
 // identities lists every auto_auth, the default one first.
 func (e effective) identities(k *key, f *File) []item {
 	var out []item
-	for _, a := range f.identities() {
+	for _, a := range f.Logins() {
 		it := e.block(k, a.path(), reflect.ValueOf(a))
 		it.listed = len(f.Identities) > 0
 		out = append(out, it)

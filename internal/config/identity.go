@@ -10,8 +10,8 @@ import (
 // auto_auth may stand several times, told apart by name. While a file is decoded
 // all of them are in Identities; layIdentities then takes out the default one.
 
-// identities are all of the file's logins, the default one first.
-func (f *File) identities() []*AutoAuth {
+// Logins are all of the file's logins, the default one first.
+func (f *File) Logins() []*AutoAuth {
 	if f.AutoAuth == nil {
 		return f.Identities
 	}
@@ -28,8 +28,8 @@ func identityPath(name string) string {
 	return autoAuthKey + "[" + name + "]"
 }
 
-// known is what a listener may call it.
-func (a *AutoAuth) known() string {
+// Known is what a listener may call it.
+func (a *AutoAuth) Known() string {
 	if a.Name == "" {
 		return DefaultIdentity
 	}
@@ -41,7 +41,7 @@ func (d *decoder) identity(b *body, k *key, in instance) {
 	name := nameOf(in)
 	f := b.v.(*File)
 	for _, a := range f.Identities {
-		if a.known() != (&AutoAuth{Name: name}).known() {
+		if a.Known() != (&AutoAuth{Name: name}).Known() {
 			continue
 		}
 		text, hint := "there can be only one without a name", `give the others names: auto_auth "NAME" { ... }`
@@ -79,9 +79,9 @@ func isIdentityName(s string) bool {
 // layIdentities lays the logins of a later file over f's: one of a known name
 // takes the place of that, others are added.
 func (f *File) layIdentities(later *File) {
-	all := f.identities()
+	all := f.Logins()
 	for _, a := range later.Identities {
-		i := slices.IndexFunc(all, func(o *AutoAuth) bool { return o.known() == a.known() })
+		i := slices.IndexFunc(all, func(o *AutoAuth) bool { return o.Known() == a.Known() })
 		if i < 0 {
 			all = append(all, a)
 			continue

@@ -15,8 +15,8 @@ func named(name, sink string) string {
 
 func namesOf(f *File) string {
 	var out []string
-	for _, a := range f.identities() {
-		out = append(out, a.known())
+	for _, a := range f.Logins() {
+		out = append(out, a.Known())
 	}
 	return strings.Join(out, " ")
 }

@@ -97,8 +97,8 @@ func (c *checker) lent() {
 
 // identity is the login that a listener calls so, nil when there is none.
 func (f *File) identity(name string) *AutoAuth {
-	for _, a := range f.identities() {
-		if a.known() == name {
+	for _, a := range f.Logins() {
+		if a.Known() == name {
 			return a
 		}
 	}
@@ -106,8 +106,8 @@ func (f *File) identity(name string) *AutoAuth {
 }
 
 func (f *File) identityNames() (names []string) {
-	for _, a := range f.identities() {
-		names = append(names, a.known())
+	for _, a := range f.Logins() {
+		names = append(names, a.Known())
 	}
 	return names
 }

@@ -36,7 +36,7 @@ func (c *checker) staying() {
 				"a process that takes a signal belongs into the exec stanza, with restart_on_secret_changes")
 		}
 	}
-	for _, a := range f.identities() {
+	for _, a := range f.Logins() {
 		if a.Method.WrapTTL == 0 {
 			continue
 		}

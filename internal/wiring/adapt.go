@@ -37,7 +37,7 @@ func kept(a *config.AutoAuth, f *config.File, o Options) session.Handover {
 	case h != nil && o.stays:
 		return handover.New(handover.Options{Path: h.Path, Key: keyMaterial(h.KeyFile, h.KeyEnv, o), Bind: f.LoginOf(a)})
 	case o.Persist != nil && a.Method.WrapTTL == 0:
-		return o.Persist.Handover(identityName(a) + " " + f.LoginOf(a))
+		return o.Persist.Handover(a.Known() + " " + f.LoginOf(a))
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func (l *Lasting) supervise(f *config.File, o Options) error {
 // for latchkey itself.
 func secretNames(f *config.File) []string {
 	var names []string
-	for _, a := range allAuth(f) {
+	for _, a := range f.Logins() {
 		if a.Handover != nil && a.Handover.KeyEnv != "" {
 			names = append(names, a.Handover.KeyEnv)
 		}

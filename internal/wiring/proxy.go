@@ -10,6 +10,7 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
 	"latchkey/internal/guard"
+	"latchkey/internal/health"
 	"latchkey/internal/lease"
 	"latchkey/internal/logging"
 	"latchkey/internal/meter"
@@ -33,16 +34,9 @@ type Proxied struct {
 	Tally *meter.Tally
 }
 
-func identityName(a *config.AutoAuth) string {
-	if a.Name == "" {
-		return config.DefaultIdentity
-	}
-	return a.Name
-}
-
 // proxied makes the proxy, and the cache if there is to be one.
 func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
-	if !slices.ContainsFunc(f.Listeners, func(l config.Listener) bool { return l.Role != metricsOnly }) {
+	if !slices.ContainsFunc(f.Listeners, func(l config.Listener) bool { return l.Role != health.MetricsOnly }) {
 		return Proxied{}, nil
 	}
 	c := serverConfig(f, o, "proxying")
@@ -76,9 +70,6 @@ func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
 	}
 	return x, nil
 }
-
-// metricsOnly is the role of a listener that passes nothing on.
-const metricsOnly = "metrics_only"
 
 // idleUpstream is how many connections to the server may wait for the next
 // request. Fewer would be opened and closed all the time under load.

@@ -181,7 +181,7 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 		return err
 	}
 	var errs []error
-	for _, a := range allAuth(f) {
+	for _, a := range f.Logins() {
 		i, err := login(a, f, o, client)
 		errs = append(errs, err)
 		if a == f.AutoAuth {
@@ -193,17 +193,9 @@ func (p *Parts) auth(f *config.File, o Options, shared *vault.Client) error {
 	return errors.Join(errs...)
 }
 
-// allAuth are the auto_auth blocks, the default one first.
-func allAuth(f *config.File) []*config.AutoAuth {
-	if f.AutoAuth == nil {
-		return nil
-	}
-	return append([]*config.AutoAuth{f.AutoAuth}, f.Identities...)
-}
-
 // login builds the session and the sinks of one identity.
 func login(a *config.AutoAuth, f *config.File, o Options, client *vault.Client) (Identity, error) {
-	i := Identity{Name: identityName(a)}
+	i := Identity{Name: a.Known()}
 	m := a.Method
 	log := logging.Named(o.Log, "auth")
 	if a.Name != "" {
