@@ -260,16 +260,22 @@ func revocable(g given, f *config.File) error {
 	if !g.has("revoke-on-exit") {
 		return nil
 	}
-	a := f.AutoAuth
+	force := g["revoke-on-exit"] == "force"
 	switch {
-	case a == nil:
+	case f.AutoAuth == nil:
 		return usageError{"-revoke-on-exit: there is no auto_auth, and so no token to revoke"}
-	case a.Method.WrapTTL > 0:
-		return usageError{"-revoke-on-exit: the login wraps the token (wrap_ttl), and only who unwraps it can revoke it"}
-	case a.Handover != nil:
-		return usageError{"-revoke-on-exit would end the token that handover keeps for the next start; leave one of them out"}
-	case a.Method.Type == "token_file" && g["revoke-on-exit"] != "force":
-		return usageError{"-revoke-on-exit would end a token that was there before, and that others may use; leave it out, or say -revoke-on-exit=force"}
+	case f.Cache != nil && f.Cache.Persist != nil && !force:
+		return usageError{"-revoke-on-exit would end the tokens that cache.persist keeps for the next start; leave one of them out, or say -revoke-on-exit=force"}
+	}
+	for _, a := range f.Logins() {
+		switch {
+		case a.Method.WrapTTL > 0:
+			return usageError{"-revoke-on-exit: the login wraps the token (wrap_ttl), and only who unwraps it can revoke it"}
+		case a.Handover != nil:
+			return usageError{"-revoke-on-exit would end the token that handover keeps for the next start; leave one of them out"}
+		case a.Method.Type == "token_file" && !force:
+			return usageError{"-revoke-on-exit would end a token that was there before, and that others may use; leave it out, or say -revoke-on-exit=force"}
+		}
 	}
 	return nil
 }

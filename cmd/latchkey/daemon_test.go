@@ -122,11 +122,20 @@ func TestWhatMayBeRevoked(t *testing.T) {
 	wraps := file(func(a *config.AutoAuth) { a.Method.WrapTTL = time.Minute })
 	hands := file(func(a *config.AutoAuth) { a.Handover = &config.Handover{} })
 	borrows := file(func(a *config.AutoAuth) { a.Method.Type = "token_file" })
+	also := func(other *config.File) *config.File {
+		return &config.File{AutoAuth: plain.AutoAuth, Identities: []*config.AutoAuth{other.AutoAuth}}
+	}
+	keeps := &config.File{AutoAuth: plain.AutoAuth, Cache: &config.Cache{Persist: &config.Persist{}}}
 	for _, c := range []struct {
 		name, flag string
 		f          *config.File
 		ok         bool
 	}{
+		{"what all of us logged in for", "true", also(plain), true},
+		{"a borrowed token beside ours", "true", also(borrows), false},
+		{"a token beside ours that is kept for the next start", "true", also(hands), false},
+		{"tokens that the cache keeps for the next start", "true", keeps, false},
+		{"tokens that the cache keeps for the next start, all the same", "force", keeps, true},
 		{"what we logged in for", "true", plain, true},
 		{"a wrapped token", "force", wraps, false},
 		{"a token that is kept for the next start", "force", hands, false},
