@@ -115,7 +115,7 @@ func (c *Cache) together(ctx context.Context, q *question) (*exchange.Answer, er
 			return &e.ans, nil
 		}
 		m := mark{}
-		if reads(q.a.Method) {
+		if exchange.Reads(q.a.Method) {
 			m = c.changes.mark(q.at)
 		}
 		f, leads := c.flights.join(ctx, q.k, m)
@@ -176,7 +176,7 @@ func (c *Cache) obtain(ctx context.Context, q *question) outcome {
 // settle looks at what the server said, and keeps it if it may be kept.
 func (c *Cache) settle(ctx context.Context, q *question, ans *exchange.Answer, err error) outcome {
 	c.passed(q, ans, err)
-	read := reads(q.a.Method)
+	read := exchange.Reads(q.a.Method)
 	if err != nil {
 		return outcome{err: err, share: read}
 	}

@@ -124,7 +124,7 @@ func (s *kv) fetch(a *exchange.Ask, tok string) exchange.Fetch {
 }
 
 func (s *kv) answer(a *exchange.Ask, at place) *exchange.Answer {
-	if !reads(a.Method) {
+	if !exchange.Reads(a.Method) {
 		name := strings.TrimPrefix(at.path, "secret/data/")
 		s.versions[name] = append(s.versions[name], version{string(a.Body), time.Now()})
 		return answer(200, `{"request_id":"w","lease_id":"","data":{"version":1},"mount_type":"kv"}`)

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"hash/maphash"
-	"net/http"
 	"net/url"
 	"path"
 	"strings"
@@ -85,15 +84,6 @@ func tail(path string) uint64 {
 	rest, last := lastName(path)
 	_, before := lastName(rest)
 	return maphash.String(seed, last) ^ maphash.String(seed, before)*31
-}
-
-// reads says whether a method leaves everything as it is.
-func reads(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, "LIST", "SCAN":
-		return true
-	}
-	return false
 }
 
 // asksForMore says whether a GET is a list or a help text in disguise.

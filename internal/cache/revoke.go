@@ -20,7 +20,7 @@ func (c *Cache) observe(a *exchange.Ask, ans *exchange.Answer) {
 	if ans.Status == http.StatusForbidden && unknownToken(ans.Body) {
 		c.family.disowned(a, ans)
 	}
-	if reads(a.Method) {
+	if exchange.Reads(a.Method) {
 		return
 	}
 	d := deedOf(a)

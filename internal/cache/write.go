@@ -60,7 +60,7 @@ func (c *Cache) Passed(a *exchange.Ask, status int) {
 // wrote drops what a write may have changed. It is called before anybody hears
 // that the write is done; from then on nobody may read what was before.
 func (c *Cache) wrote(method string, at place, status int) {
-	if reads(method) || status >= 400 && status < 500 && status != 408 && status != 499 {
+	if exchange.Reads(method) || status >= 400 && status < 500 && status != 408 && status != 499 {
 		return
 	}
 	path := at.full()

@@ -71,8 +71,8 @@ type From uint8
 
 // Where an answer came from.
 const (
-	// Passed: from the server, for this request alone, and there is no cache.
-	Passed From = iota
+	// Direct: from the server, for this request alone, past any cache.
+	Direct From = iota
 	// Miss: from the server.
 	Miss
 	// Hit: from memory.
@@ -82,5 +82,15 @@ const (
 	Stale
 )
 
-// String is the value of the header X-Cache; Passed has none.
+// String is the value of the header X-Cache; Direct has none.
 func (f From) String() string { return [...]string{"", "MISS", "HIT", "STALE"}[f] }
+
+// Reads says whether a method leaves everything as it is, as the server and its kin
+// have it.
+func Reads(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, "LIST", "SCAN":
+		return true
+	}
+	return false
+}

@@ -32,7 +32,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, a *exchange.Ans
 	for name, v := range a.Header {
 		head[name] = v
 	}
-	if a.From != exchange.Passed && a.Status < 400 {
+	if a.From != exchange.Direct && a.Status < 400 {
 		head["X-Cache"] = cacheSays[a.From]
 	}
 	if a.From == exchange.Hit || a.From == exchange.Stale {
@@ -87,7 +87,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, resp *http.Resp
 	for name, v := range resp.Header {
 		head[name] = v
 	}
-	if from != exchange.Passed && resp.StatusCode < 400 {
+	if from != exchange.Direct && resp.StatusCode < 400 {
 		head["X-Cache"] = cacheSays[from]
 	}
 	live := resp.ContentLength < 0 && (endless || !isJSON(resp.Header))

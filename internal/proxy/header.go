@@ -76,7 +76,7 @@ func (h *handler) header(q *question) http.Header {
 			// For us, and the second is a secret of ours.
 			continue
 		case "X-Vault-Namespace":
-			if v[0] == "" {
+			if first(v) == "" {
 				continue
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/exchange"
 )
 
 // subject is whom an answer is about.
@@ -58,7 +59,7 @@ func (h *handler) subjectOf(q *question) subject {
 		}
 		if named == "" {
 			// A read has its fields in the query, a write in the body.
-			if named = tokenOf(q.Body); reads(q.Method) {
+			if named = tokenOf(q.Body); exchange.Reads(q.Method) {
 				named = tokenIn(q.Query)
 			}
 		}

@@ -260,8 +260,8 @@ func (h *handler) direct(w http.ResponseWriter, r *http.Request, q *question) {
 	case status == http.StatusSwitchingProtocols:
 		h.switchOver(w, r, rep.Response)
 	case rep.held:
-		h.answer(w, r, rep.answer(exchange.Passed))
+		h.answer(w, r, rep.answer(exchange.Direct))
 	default:
-		h.stream(w, r, rep.Response, exchange.Passed, q.endless)
+		h.stream(w, r, rep.Response, exchange.Direct, q.endless)
 	}
 }

@@ -591,7 +591,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 				o.Retry, o.Consistency.When = soon, c.when
 			})
 			body := ""
-			if !reads(c.method) {
+			if !exchange.Reads(c.method) {
 				body = "held"
 			}
 			resp, got := b.ask(t, c.method, "/v1/secret/a", body)

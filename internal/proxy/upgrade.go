@@ -24,7 +24,7 @@ func (h *handler) switchOver(w http.ResponseWriter, r *http.Request, resp *http.
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Time{})
-	h.done(r, resp.StatusCode, exchange.Passed)
+	h.done(r, resp.StatusCode, exchange.Direct)
 	head := &http.Response{
 		StatusCode: resp.StatusCode, ProtoMajor: 1, ProtoMinor: 1, Header: resp.Header.Clone(),
 	}

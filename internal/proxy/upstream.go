@@ -177,7 +177,7 @@ func (h *handler) worth(q *question, r *reply, err error, attempt int) (time.Dur
 	switch {
 	case err != nil:
 		var broken *vault.Error
-		if errors.As(err, &broken) && broken.Op == "read" && !reads(q.Method) {
+		if errors.As(err, &broken) && broken.Op == "read" && !exchange.Reads(q.Method) {
 			return 0, false // it was answered, so it was done
 		}
 		if !errors.Is(err, vault.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
@@ -191,11 +191,6 @@ func (h *handler) worth(q *question, r *reply, err error, attempt int) (time.Dur
 		return 0, false
 	}
 	return h.Retry.Pause(attempt, err), true
-}
-
-// reads reports whether a method changes nothing, as HTTP and the server have it.
-func reads(method string) bool {
-	return method == http.MethodGet || method == http.MethodHead || method == "LIST"
 }
 
 // final is what is handed on.
