@@ -83,7 +83,8 @@ type Identity struct {
 	Token Token  `json:"token"`
 }
 
-// Cache is what the proxy holds, and how often that was of use since the start.
+// Cache is what the proxy holds, and how often that was of use since the start, or
+// the reload that began another cache.
 // Stale counts the answers that were older than they should be, because the
 // server was away; Evicted those that were dropped for want of room.
 type Cache struct {

@@ -385,9 +385,9 @@ func TestAConnectionThatWasTakenOverHasNoLimits(t *testing.T) {
 	ended := make(chan struct{})
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
 	ln, _ := open(t, plain("127.0.0.1:0"), Options{})
-	s := Limits{Request: 50 * time.Millisecond, Body: 1, Connections: 1}.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := Limits{Request: time.Second, Body: 1, Connections: 1}.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)
-		over, stop := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		over, stop := context.WithTimeout(context.Background(), 1200*time.Millisecond)
 		defer stop()
 		defer func() {
 			<-over.Done()
