@@ -295,7 +295,7 @@ func TestAListenersDeadlinesDoNotCutAStream(t *testing.T) {
 		for range 4 {
 			_, _ = io.WriteString(w, strings.Repeat("x", 10))
 			_ = http.NewResponseController(w).Flush()
-			<-time.After(50 * time.Millisecond)
+			<-time.After(100 * time.Millisecond)
 		}
 		if n != 20 {
 			t.Errorf("%d bytes of the body", n)
@@ -309,14 +309,14 @@ func TestAListenersDeadlinesDoNotCutAStream(t *testing.T) {
 	}
 	defer c.Close()
 	front := httptest.NewUnstartedServer(Handler(Options{Client: c, MaxBuffer: 10}))
-	front.Config.ReadTimeout, front.Config.WriteTimeout = 60*time.Millisecond, 60*time.Millisecond
+	front.Config.ReadTimeout, front.Config.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond
 	front.Start()
 	defer front.Close()
 	body, w := io.Pipe()
 	go func() {
 		for range 2 {
 			_, _ = io.WriteString(w, strings.Repeat("y", 10))
-			<-time.After(40 * time.Millisecond)
+			<-time.After(200 * time.Millisecond)
 		}
 		w.Close()
 	}()

@@ -200,7 +200,7 @@ func TestForwardRefusesARedirectToPlainText(t *testing.T) {
 }
 
 func TestForwardWaitsForTheHeadOnly(t *testing.T) {
-	const wait = 50 * time.Millisecond
+	const wait = 200 * time.Millisecond
 	slow := make(chan struct{})
 	c := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -220,7 +220,7 @@ func TestForwardWaitsForTheHeadOnly(t *testing.T) {
 		}
 	}, Config{Timeout: wait})
 	after := func(f func()) {
-		<-time.After(3 * wait)
+		<-time.After(2 * wait)
 		f()
 	}
 	upload := func(query string) Passage {
@@ -254,7 +254,7 @@ func TestForwardWaitsForTheHeadOnly(t *testing.T) {
 		})
 	}
 	t.Run("unless nobody is to say so", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 3*wait)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*wait)
 		defer cancel()
 		_, err := c.Forward(ctx, Passage{Method: "GET", Path: "/v1/never", Header: http.Header{}, Wait: -1})
 		if !errors.Is(err, ErrUnreachable) || strings.Contains(err.Error(), "no answer within") || ctx.Err() == nil {
