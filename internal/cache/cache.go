@@ -102,6 +102,7 @@ type Held struct {
 	Key      string
 	Lease    cred.Lease
 	Renew    func(ctx context.Context, increment time.Duration) (cred.Lease, error)
+	Soon     bool // renewed within a minute, for nobody knows what became of it
 	Extended func(cred.Lease)
 	Ended    func()
 }

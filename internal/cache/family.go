@@ -326,12 +326,15 @@ func (f *family) part(m *member) {
 }
 
 // hold has m kept alive until its end, or, where it cannot be renewed, watched.
-func (f *family) hold(m *member) {
+func (f *family) hold(m *member) { f.keep(m, false) }
+
+// keep is hold; soon has it renewed at once.
+func (f *family) keep(m *member, soon bool) {
 	if m.length <= 0 {
 		return
 	}
 	m.held = true
-	h := Held{Key: m.heldKey(), Lease: m.lease(), Extended: m.extended, Ended: m.ended}
+	h := Held{Key: m.heldKey(), Lease: m.lease(), Soon: soon, Extended: m.extended, Ended: m.ended}
 	if m.renewable {
 		h.Renew = m.renew
 	}

@@ -241,7 +241,7 @@ func (r *restoring) enter(m *member, s savedMember, parent *member) {
 	}
 	r.serve(m, s.Key, parent)
 	if len(s.Lent) == 0 && (s.Renewable || !s.Past) {
-		f.hold(m)
+		f.keep(m, true) // it may have been revoked while no process ran
 	}
 }
 

@@ -26,6 +26,9 @@ type Held struct {
 	// when the server does not know that one any more, it has ended. nil is as
 	// good as a lease that is not renewable.
 	Renew func(ctx context.Context, increment time.Duration) (cred.Lease, error)
+	// Soon has it renewed within a minute, however long it has to live: an earlier
+	// process left it, and what became of it since only the server knows.
+	Soon bool
 	// Extended is called with what each renewal brought; nil for nobody.
 	Extended func(cred.Lease)
 	// Ended is called once: when it is over, or the server knows it no more. It
@@ -96,7 +99,21 @@ func (r *Renewer) Hold(h Held) {
 	}
 	r.holds[h.Key] = n
 	n.schedule(now)
+	if h.Soon && n.term.renewable {
+		// Apart from each other, for there may be thousands.
+		n.due = earlier(n.due, now.Add(share(soon, luck())))
+	}
 	r.place(n)
+}
+
+// soon is within what time that is done which is to be done soon.
+const soon = time.Minute
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // Drop forgets what is held under key, without a word to anybody. An Ended or

@@ -482,6 +482,36 @@ func TestARenewerThatIsStoppedGoesOnWhenItRunsAgain(t *testing.T) {
 	})
 }
 
+// What an earlier process left may have been revoked while none was running.
+func TestALeaseThatWasLeftIsRenewedWithinAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.set("db/creds/a", thing{ttl: time.Hour, max: 1000 * time.Hour})
+		s.set("db/creds/b", thing{ttl: time.Hour, max: 1000 * time.Hour})
+		w := newWard(t, s, Options{})
+		id := s.login()
+		left := func(path string) string {
+			l := id.read(t.Context(), cred.Request{Path: path}).Secret.Lease
+			w.Hold(Held{
+				Key: l.ID, Lease: l, Soon: true,
+				Renew: func(ctx context.Context, d time.Duration) (cred.Lease, error) { return id.Renew(ctx, l.ID, d) },
+				Ended: func() {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.ended[l.ID]++
+				},
+			})
+			return l.ID
+		}
+		gone, stays := left("db/creds/a"), left("db/creds/b")
+		s.do(func() { delete(s.leases, gone) })
+		time.Sleep(soon + time.Second)
+		if w.ends(gone) != 1 || w.ends(stays) != 0 || w.Len() != 1 {
+			t.Errorf("ended %d and %d times, %d held\n%s", w.ends(gone), w.ends(stays), w.Len(), w.log)
+		}
+	})
+}
+
 func TestALeaseThatIsRenewedToNothingIsRenewedNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWard(t, newServer(), Options{})
