@@ -100,14 +100,14 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 			return err
 		}
 	}
-	if err := d.reopen(next); err != nil {
+	again, err := d.reopen(next)
+	if err != nil {
 		if login {
 			err = errors.Join(err, letGo(ctx, next.Logins))
 		}
 		return err
 	}
 	rest := d.adoptRest(next, changed("telemetry"))
-	var again []string
 	for _, s := range slices.Backward(steps) {
 		if s.again {
 			again = append(again, s.name)
@@ -126,7 +126,7 @@ func (d *daemon) apply(ctx context.Context, next Job) error {
 		again = append(again, "nothing")
 	}
 	slices.Sort(again)
-	d.log.Info("configuration reloaded", "started_again", strings.Join(again, " "))
+	d.log.Info("configuration reloaded", "started_again", strings.Join(again, ", "))
 	if changed("pid_file") {
 		d.log.Warn("pid_file is read at the start only: what the file says of it now is used after the next one")
 	}

@@ -140,18 +140,19 @@ func (s *server) serve(ctx context.Context) error {
 }
 
 // reopen closes and opens what the next job has otherwise, and has the rest read
-// its certificates again. What cannot be opened leaves everything as it was.
-func (d *daemon) reopen(next Job) error {
+// its certificates again; it returns the names of the former. What cannot be opened
+// leaves everything as it was.
+func (d *daemon) reopen(next Job) (moved []string, err error) {
 	d.mu.Lock()
 	now, before := maps.Clone(d.servers), d.job
 	d.mu.Unlock()
 	// What was changed is changed back when the rest cannot be.
 	var undo []func() error
-	failed := func(err error) error {
+	failed := func(err error) ([]string, error) {
 		for _, back := range slices.Backward(undo) {
 			err = errors.Join(err, back())
 		}
-		return err
+		return nil, err
 	}
 	wanted := map[string]bool{}
 	for _, l := range next.listeners() {
@@ -159,6 +160,7 @@ func (d *daemon) reopen(next Job) error {
 	}
 	unwanted := maps.Clone(now)
 	maps.DeleteFunc(unwanted, func(name string, _ *server) bool { return wanted[name] })
+	moved = slices.Collect(maps.Keys(unwanted))
 	for _, l := range next.listeners() {
 		if now[l.name] != nil {
 			continue
@@ -176,6 +178,7 @@ func (d *daemon) reopen(next Job) error {
 		if err != nil {
 			return failed(err)
 		}
+		moved = append(moved, l.name)
 		undo = append(undo, func() error { d.shut(l.name); return nil })
 	}
 	for _, l := range next.listeners() {
@@ -186,12 +189,15 @@ func (d *daemon) reopen(next Job) error {
 		if err := d.relisten(s, before, next, l); err != nil {
 			return failed(err)
 		}
+		if d.opened(l.name) != s {
+			moved = append(moved, l.name)
+		}
 		undo = append(undo, func() error { return d.relisten(d.opened(s.name), next, before, s.opening()) })
 	}
 	for name := range unwanted {
 		d.shut(name)
 	}
-	return nil
+	return moved, nil
 }
 
 // opening is what it was opened for.

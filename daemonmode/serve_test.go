@@ -23,7 +23,7 @@ func TestListenersThatLeaveTheirPortToTheSystemAreAllKeptTrackOf(t *testing.T) {
 	if len(open) != 2 {
 		t.Errorf("open are %v", open)
 	}
-	if err := d.reopen(Job{Guards: j.Guards}); err != nil {
+	if _, err := d.reopen(Job{Guards: j.Guards}); err != nil {
 		t.Error(err)
 	}
 	for _, address := range open {
