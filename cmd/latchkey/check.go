@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"os/user"
 	"slices"
 	"strings"
@@ -86,7 +87,8 @@ func (v *verdict) offline(s *setup, g given, format string) error {
 		if mode == config.ModeDaemon {
 			built = errors.Join(built, listeners(s.file))
 		}
-		if err, local = split(built); !g.on("online") {
+		err, local = split(built)
+		if local = errors.Join(local, keys(s)); !g.on("online") {
 			v.warn("here: ", local)
 		} else {
 			err = errors.Join(err, local)
@@ -110,6 +112,34 @@ func listeners(f *config.File) error {
 	var errs []error
 	for i, l := range f.Listeners {
 		errs = append(errs, listen.Check(l, listen.Options{Name: fmt.Sprintf("listener[%d]", i)}))
+	}
+	return errors.Join(errs...)
+}
+
+// keys says which secrets the configuration has others keep for it, and are not
+// here.
+func keys(s *setup) error {
+	var errs []error
+	missing := func(pos config.Pos, key, text string) {
+		errs = append(errs, &config.Problem{Pos: pos, Key: key, Text: text})
+	}
+	if o, ok := wiring.Persist(s.file, s.parts(true)); ok {
+		if _, err := o.Key(); err != nil {
+			missing(s.file.Cache.Persist.Pos, "cache.persist", "has no key: "+err.Error())
+		}
+	}
+	for i, l := range s.file.Listeners {
+		at := fmt.Sprintf("listener[%d].", i)
+		if l.CallerTokenEnv != "" {
+			if v, _ := s.w.lookup(l.CallerTokenEnv); v == "" {
+				missing(l.Pos, at+"caller_token_env", "names "+l.CallerTokenEnv+", which is empty or not set")
+			}
+		}
+		if l.CallerTokenFile != "" {
+			if _, err := os.Stat(l.CallerTokenFile); err != nil {
+				missing(l.Pos, at+"caller_token_file", "cannot be read: "+err.Error())
+			}
+		}
 	}
 	return errors.Join(errs...)
 }
