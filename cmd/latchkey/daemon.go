@@ -109,6 +109,7 @@ func (d *staying) run(ctx context.Context) int {
 // serve reads, builds and runs.
 func (d *staying) serve(ctx context.Context) error {
 	s := d.s
+	modest(s.w.lookup)
 	frugal(s.w.lookup)
 	if s.file == nil {
 		if err := s.read(d.g); err != nil {

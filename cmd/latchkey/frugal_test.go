@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
 	"testing"
 	"time"
@@ -45,6 +46,22 @@ func TestMoreGarbageMayBeWhileThereIsMuch(t *testing.T) {
 		at = at.Add(c.gap)
 		if got := p.collected(at, c.live); got != c.want {
 			t.Errorf("%s: %d %%, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+func TestADaemonLeavesHalfOfTheProcessorsToOthersUnlessToldOtherwise(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	for _, c := range []struct {
+		have int
+		said bool
+		want int
+	}{{1, false, 1}, {2, false, 1}, {3, false, 1}, {8, false, 4}, {8, true, 8}} {
+		runtime.GOMAXPROCS(c.have)
+		modest(func(name string) (string, bool) { return "", name == "GOMAXPROCS" && c.said })
+		if got := runtime.GOMAXPROCS(0); got != c.want {
+			t.Errorf("of %d, told %v: %d, want %d", c.have, c.said, got, c.want)
 		}
 	}
 }
