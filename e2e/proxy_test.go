@@ -291,6 +291,9 @@ func (s *subject) headers(h http.Header) http.Header {
 	h = h.Clone()
 	h.Del("Date")
 	h.Del("Content-Length") // of a masked body
+	if h.Get("X-Cache") == "" && h.Get("Strict-Transport-Security") == "" {
+		h.Del("Cache-Control") // no-store, on what is refused here; the server's own come with both
+	}
 	if h.Get("Age") != "" {
 		h.Set("Age", "aged")
 	}

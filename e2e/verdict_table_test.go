@@ -378,10 +378,10 @@ var verdicts = []about{
 			`listener "tcp" { tls_disable = true tls_cipher_suites = "ROT13" }`,
 			`listener "tcp" { tls_disable = true require_request_header = "maybe" }`,
 			`listener "tcp" { tls_disable = true agent_api { enable_quit = "maybe" } }`,
+			`listener "tcp" { tls_disable = true address = "{{ GetNothing }}:8100" }`,
 		},
 		unknown: []string{`listener "tcp" { tls_disable = true unknown = 1 }`},
 		more: []string{
-			`listener "tcp" { tls_disable = true address = "{{ GetNothing }}:8100" }`,
 			`listener "tcp" { tls_disable = true agent_api { enable_quit = "true" } }`,
 		},
 		start: []string{
