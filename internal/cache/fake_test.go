@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -297,5 +296,3 @@ func (b *bench) want(a *exchange.Ask, status int, from exchange.From, holds stri
 		b.t.Fatalf("%s: %d %q %s, want %d %q with %q", a.Path, ans.Status, ans.From, ans.Body, status, from, holds)
 	}
 }
-
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

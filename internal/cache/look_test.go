@@ -56,7 +56,7 @@ func TestAHitAllocatesNothing(t *testing.T) {
 // A hundred thousand are to fit into 220 MB, with what the collector leaves lying.
 func TestASecretOfAKilobyteTakesLittleMore(t *testing.T) {
 	const n = 20_000
-	_, asks := filled(t, 1) // what the runtime and the test need anyway
+	filled(t, 1) // what the runtime and the test need anyway
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
