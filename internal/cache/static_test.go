@@ -381,12 +381,16 @@ func TestALostRightIsNoticedSoonAfterItIsDue(t *testing.T) {
 		b.want(a, 200, exchange.Hit, "one") // the one that is given before the answer is there
 		b.want(other, 200, exchange.Hit, "other")
 		time.Sleep(time.Second)
-		b.counts(2, 0, 1)
+		asked := int(b.caps.Load())
+		if asked != 1 && asked != 2 {
+			t.Errorf("asked for rights %d times; both at once or one after the other is as it comes", asked)
+		}
+		b.counts(2, 0, asked)
 		b.want(a, 403, exchange.Miss, "denied")
 		b.want(other, 200, exchange.Hit, "other")
 		time.Sleep(30 * time.Second)
 		b.want(other, 200, exchange.Hit, "other")
-		b.counts(3, 0, 1)
+		b.counts(3, 0, asked)
 	})
 }
 
