@@ -156,6 +156,12 @@ func (c *Cache) lead(ctx context.Context, q *question, f *flight) (*exchange.Ans
 			f.cancel()
 		}
 	}()
+	// Another's flight may have landed after we looked in memory and before this one
+	// began; what it brought is there by now.
+	if e := c.recall(&q.k, usual, time.Now().UnixNano()); e != nil {
+		out.hit = &e.ans
+		return out.hit, nil
+	}
 	out = c.obtain(f.ctx, q)
 	return out.own(c)
 }
