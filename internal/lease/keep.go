@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
-	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
 
@@ -19,24 +18,16 @@ import (
 func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
-	last := time.Now()
-	for {
-		now := time.Now()
-		if by := retry.SetBackBy(last, now); by > 0 {
-			m.rewind(cred.Wall(now), by)
-		}
-		last = now
-		p := m.plan(cred.Wall(now))
+	return rounds(ctx, m.wake, m.rewind, func(now time.Time) time.Time {
+		p := m.plan(now)
 		if len(p.moved) > 0 {
 			changed(p.moved)
 		}
 		for _, t := range p.tasks {
 			crew.Go(func() { m.do(ctx, t) })
 		}
-		if retry.Until(ctx, p.at, m.wake) == retry.Ended {
-			return context.Cause(ctx)
-		}
-	}
+		return p.at
+	})
 }
 
 // rewind counts everything by a clock that was set back. What can be renewed is

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
-	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
 
@@ -161,14 +160,8 @@ func (r *Renewer) Len() int {
 func (r *Renewer) Run(ctx context.Context) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
-	last := time.Now()
-	for {
-		now := time.Now()
-		if by := retry.SetBackBy(last, now); by > 0 {
-			r.rewind(cred.Wall(now), by)
-		}
-		last = now
-		p := r.plan(cred.Wall(now))
+	return rounds(ctx, r.wake, r.rewind, func(now time.Time) time.Time {
+		p := r.plan(now)
 		r.tell(p.ended)
 		for _, h := range p.ended {
 			h.end()
@@ -176,10 +169,8 @@ func (r *Renewer) Run(ctx context.Context) error {
 		for _, t := range p.tasks {
 			crew.Go(func() { r.renew(ctx, t) })
 		}
-		if retry.Until(ctx, p.at, r.wake) == retry.Ended {
-			return context.Cause(ctx)
-		}
-	}
+		return p.at
+	})
 }
 
 // rewind counts everything by a clock that was set back; see Manager.rewind.
