@@ -16,18 +16,18 @@ const pathClear = "/agent/v1/cache-clear"
 // front is what answers behind the guards of a listener: what it passes on can be
 // replaced while it is open.
 type front struct {
-	own http.Handler // /agent/v1/
-	api atomic.Pointer[api]
+	own http.Handler        // /agent/v1/
+	api atomic.Pointer[api] // nil when nothing is passed on
 }
 
-// api is what a front passes requests to. Both are nil for nothing.
+// api is what a front passes requests to.
 type api struct{ proxy, clear http.Handler }
 
 // ServeHTTP looks for Vault's API first, for that is what is asked in numbers.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := f.api.Load()
 	switch {
-	case a != nil && a.proxy != nil && strings.HasPrefix(r.URL.Path, "/v1/"):
+	case a != nil && strings.HasPrefix(r.URL.Path, "/v1/"):
 		a.proxy.ServeHTTP(w, r)
 	case a != nil && r.URL.Path == pathClear:
 		a.clear.ServeHTTP(w, r)
@@ -41,21 +41,15 @@ var nothingCached = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}
 
 // pass has a listener's front pass requests on as a job says.
 func (s *server) pass(p Proxy) {
-	if s.settings.Role == health.MetricsOnly {
-		return
-	}
-	var a api
-	if p.Handler != nil {
-		a.proxy, a.clear = p.Handler(s.settings.AutoAuth), nothingCached
-	}
-	if p.Cache != nil {
-		a.clear = p.Cache.ClearHandler()
-	}
-	if a.proxy == nil {
+	if s.settings.Role == health.MetricsOnly || p.Handler == nil {
 		s.front.api.Store(nil)
 		return
 	}
-	s.front.api.Store(&a)
+	a := &api{p.Handler(s.settings.AutoAuth), nothingCached}
+	if p.Cache != nil {
+		a.clear = p.Cache.ClearHandler()
+	}
+	s.front.api.Store(a)
 }
 
 // equipProxy makes the proxy ready for its first request: what an earlier run
