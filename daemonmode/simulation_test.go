@@ -16,6 +16,7 @@ import (
 
 	"latchkey/daemonmode"
 	"latchkey/internal/config"
+	"latchkey/internal/hcl"
 	"latchkey/internal/methods"
 	"latchkey/internal/systemd"
 	"latchkey/internal/telemetry"
@@ -117,7 +118,7 @@ func (s *simulation) job(text string, log *slog.Logger, m *telemetry.Telemetry) 
 	}
 	env := map[string]string{"VAULT_ADDR": "http://vault.test:8200"}
 	look := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
-	loaded, err := config.Load([]string{path}, config.Options{Env: look})
+	loaded, err := config.Load([]string{path}, config.Options{Env: look, Lex: hcl.Lex})
 	if err != nil {
 		s.t.Fatal(err)
 	}

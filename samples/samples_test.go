@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"latchkey/internal/config"
+	"latchkey/internal/hcl"
 )
 
 func configs(t *testing.T) []string {
@@ -36,7 +37,7 @@ func stays(file string) bool {
 func TestEachSampleLoadsAndIsSoundWithoutAWarning(t *testing.T) {
 	for _, file := range configs(t) {
 		t.Run(file, func(t *testing.T) {
-			l, err := config.Load([]string{file}, config.Options{})
+			l, err := config.Load([]string{file}, config.Options{Lex: hcl.Lex})
 			if err != nil {
 				t.Fatal(err)
 			}

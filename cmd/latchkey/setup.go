@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"latchkey/internal/config"
+	"latchkey/internal/hcl"
 	"latchkey/internal/logging"
 	"latchkey/internal/methods"
 	"latchkey/internal/persist"
@@ -46,7 +47,7 @@ func load(w world, g given) (*setup, error) {
 
 // read reads the configuration, for the first time or again.
 func (s *setup) read(g given) (err error) {
-	s.loaded, err = config.Load(config.ConfigPaths(g.list("config"), s.w.lookup), config.Options{Lenient: g.on("lenient"), Env: s.w.lookup})
+	s.loaded, err = config.Load(config.ConfigPaths(g.list("config"), s.w.lookup), config.Options{Lenient: g.on("lenient"), Env: s.w.lookup, Lex: hcl.Lex})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"latchkey/internal/config"
+	"latchkey/internal/hcl"
 	"latchkey/internal/health"
 )
 
@@ -71,7 +72,7 @@ func statusAddress(w world, g given) (string, error) {
 		return "", usageError{"which daemon? Name its configuration with -config, or its place with -socket or -address"}
 	}
 	// The daemon has judged its configuration; here it only tells a place.
-	loaded, err := config.Load(paths, config.Options{Lenient: true, Env: w.lookup})
+	loaded, err := config.Load(paths, config.Options{Lenient: true, Env: w.lookup, Lex: hcl.Lex})
 	if err != nil {
 		return "", err
 	}

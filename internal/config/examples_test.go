@@ -7,12 +7,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/hcl"
 )
 
 // example loads, resolves and checks a file of testdata/examples.
 func example(t *testing.T, name string) *File {
 	t.Helper()
-	l, err := Load([]string{filepath.Join("testdata", "examples", name)}, Options{})
+	l, err := Load([]string{filepath.Join("testdata", "examples", name)}, Options{Lex: hcl.Lex})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}

@@ -4,44 +4,76 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-
-	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
 // maxDepth bounds how deep blocks and lists may nest in a file.
 const maxDepth = 100
 
-// parseHCL reads a file in HCL. The tokens are hclsyntax's; what may follow
-// what is HCL1's grammar, a superset of what HCL2 allows in a file without
-// expressions: line breaks mean nothing, commas between items are optional,
-// keys may be quoted, and nothing in a string is evaluated.
-func parseHCL(src *source) (*node, *Problem) {
+// parseHCL reads a file in HCL. The tokens are the lexer's; what may follow what
+// is HCL1's grammar, a superset of what HCL2 allows in a file without expressions:
+// line breaks mean nothing, commas between items are optional, keys may be quoted,
+// and nothing in a string is evaluated.
+func parseHCL(src *source, lex Lexer) (*node, *Problem) {
+	if lex == nil {
+		return nil, &Problem{Pos: Pos{File: src.name}, Text: "is not JSON, and this program reads no other configuration files"}
+	}
 	masked, bad := maskHCL(src)
 	if bad != nil {
 		return nil, bad
 	}
-	// The lexer's own diagnostics name tokens; ours name what was expected.
-	toks, _ := hclsyntax.LexConfig(masked, src.name, hcl.InitialPos)
-	p := &hclParser{src: src, toks: toks}
+	p := &hclParser{src: src}
+	lex(masked, func(kind rune, word []byte, start, end int) {
+		p.toks = append(p.toks, hclToken{kind, word, start, end})
+	})
 	root := &node{kind: kObject, src: src}
-	if bad := p.items(root, hclsyntax.TokenEOF, 0); bad != nil {
+	if bad := p.items(root, tokEOF, 0); bad != nil {
 		return nil, bad
 	}
 	return root, nil
 }
 
+// Lexer takes text apart; hcl.Lex is one.
+type Lexer func(text []byte, each func(kind rune, word []byte, start, end int))
+
+// hclToken is a word of the file, and where it stands.
+type hclToken struct {
+	kind       rune
+	word       []byte
+	start, end int
+}
+
+// The kinds of tokens are those of hclsyntax; a test compares.
+const (
+	tokOBrace     = '{'
+	tokCBrace     = '}'
+	tokOBrack     = '['
+	tokCBrack     = ']'
+	tokOQuote     = '«'
+	tokCQuote     = '»'
+	tokQuotedLit  = 'Q'
+	tokIdent      = 'I'
+	tokNumberLit  = 'N'
+	tokComma      = ','
+	tokEqual      = '='
+	tokColon      = ':'
+	tokDot        = '.'
+	tokMinus      = '-'
+	tokApostrophe = '\''
+	tokBadUTF8    = '💩'
+	tokEOF        = '␄'
+)
+
 type hclParser struct {
 	src  *source
-	toks hclsyntax.Tokens
+	toks []hclToken
 	at   int
 }
 
-func (p *hclParser) peek() hclsyntax.Token { return p.toks[p.at] }
+func (p *hclParser) peek() hclToken { return p.toks[p.at] }
 
-func (p *hclParser) next() hclsyntax.Token {
+func (p *hclParser) next() hclToken {
 	t := p.toks[p.at]
-	if t.Type != hclsyntax.TokenEOF {
+	if t.kind != tokEOF {
 		p.at++
 	}
 	return t
@@ -49,45 +81,45 @@ func (p *hclParser) next() hclsyntax.Token {
 
 // joined says whether the next token follows the previous one without a gap.
 func (p *hclParser) joined() bool {
-	return p.at > 0 && p.toks[p.at-1].Range.End.Byte == p.peek().Range.Start.Byte
+	return p.at > 0 && p.toks[p.at-1].end == p.peek().start
 }
 
 func (p *hclParser) problem(off int, text, hint string) *Problem {
 	return &Problem{Pos: p.src.pos(off), Text: text, Hint: hint, Source: p.src.line(off)}
 }
 
-func (p *hclParser) unexpected(t hclsyntax.Token, wanted, hint string) *Problem {
-	return p.problem(t.Range.Start.Byte, fmt.Sprintf("expected %s, found %s", wanted, tokenName(t)), hint)
+func (p *hclParser) unexpected(t hclToken, wanted, hint string) *Problem {
+	return p.problem(t.start, fmt.Sprintf("expected %s, found %s", wanted, tokenName(t)), hint)
 }
 
-func tokenName(t hclsyntax.Token) string {
-	switch t.Type {
-	case hclsyntax.TokenEOF:
+func tokenName(t hclToken) string {
+	switch t.kind {
+	case tokEOF:
 		return "the end of the file"
-	case hclsyntax.TokenOQuote:
+	case tokOQuote:
 		return "a string"
-	case hclsyntax.TokenIdent:
-		return fmt.Sprintf("the word %s", t.Bytes)
-	case hclsyntax.TokenNumberLit:
+	case tokIdent:
+		return fmt.Sprintf("the word %s", t.word)
+	case tokNumberLit:
 		return "a number"
-	case hclsyntax.TokenBadUTF8:
+	case tokBadUTF8:
 		return "bytes that are not UTF-8"
-	case hclsyntax.TokenApostrophe:
+	case tokApostrophe:
 		return "a single quote"
 	}
-	return fmt.Sprintf("%q", t.Bytes)
+	return fmt.Sprintf("%q", t.word)
 }
 
 // items parses keys and their values until the token that ends them.
-func (p *hclParser) items(into *node, end hclsyntax.TokenType, depth int) *Problem {
+func (p *hclParser) items(into *node, end rune, depth int) *Problem {
 	if depth > maxDepth {
-		return p.problem(p.peek().Range.Start.Byte, "nested too deep", "")
+		return p.problem(p.peek().start, "nested too deep", "")
 	}
 	for {
-		if t := p.peek(); t.Type == end {
+		if t := p.peek(); t.kind == end {
 			p.next()
 			return nil
-		} else if t.Type == hclsyntax.TokenEOF {
+		} else if t.kind == tokEOF {
 			return p.problem(into.off, "this block is never closed", "end it with }")
 		}
 		e, bad := p.item(depth)
@@ -95,7 +127,7 @@ func (p *hclParser) items(into *node, end hclsyntax.TokenType, depth int) *Probl
 			return bad
 		}
 		into.entries = append(into.entries, e)
-		if p.peek().Type == hclsyntax.TokenComma {
+		if p.peek().kind == tokComma {
 			p.next()
 		}
 	}
@@ -110,8 +142,8 @@ func (p *hclParser) item(depth int) (*entry, *Problem) {
 	}
 	for {
 		t := p.peek()
-		switch t.Type {
-		case hclsyntax.TokenEqual, hclsyntax.TokenColon:
+		switch t.kind {
+		case tokEqual, tokColon:
 			if len(e.labels) > 0 {
 				return nil, p.unexpected(t, "{ after a label", "a labelled block has no equals sign: "+e.key+" "+quoteLabels(e.labels)+" {")
 			}
@@ -119,10 +151,10 @@ func (p *hclParser) item(depth int) (*entry, *Problem) {
 			e.assigned = true
 			e.val, bad = p.value(depth)
 			return e, bad
-		case hclsyntax.TokenOBrace:
+		case tokOBrace:
 			e.val, bad = p.value(depth)
 			return e, bad
-		case hclsyntax.TokenIdent, hclsyntax.TokenOQuote:
+		case tokIdent, tokOQuote:
 			text, off, bad := p.key()
 			if bad != nil {
 				return nil, bad
@@ -145,19 +177,19 @@ func quoteLabels(ls []label) string {
 // key parses a key or a label: a word, possibly with dots, or a string.
 func (p *hclParser) key() (text string, off int, bad *Problem) {
 	t := p.next()
-	off = t.Range.Start.Byte
-	switch t.Type {
-	case hclsyntax.TokenOQuote:
+	off = t.start
+	switch t.kind {
+	case tokOQuote:
 		text, bad = p.str(t)
 		return text, off, bad
-	case hclsyntax.TokenIdent:
-		text = string(t.Bytes)
+	case tokIdent:
+		text = string(t.word)
 		for p.joined() {
 			n := p.peek()
-			if n.Type != hclsyntax.TokenDot && n.Type != hclsyntax.TokenIdent && n.Type != hclsyntax.TokenNumberLit {
+			if n.kind != tokDot && n.kind != tokIdent && n.kind != tokNumberLit {
 				break
 			}
-			text += string(p.next().Bytes)
+			text += string(p.next().word)
 		}
 		return text, off, nil
 	}
@@ -167,38 +199,38 @@ func (p *hclParser) key() (text string, off int, bad *Problem) {
 // value parses what follows an equals sign or begins with a brace.
 func (p *hclParser) value(depth int) (*node, *Problem) {
 	t := p.next()
-	n := &node{src: p.src, off: t.Range.Start.Byte}
-	switch t.Type {
-	case hclsyntax.TokenOQuote:
+	n := &node{src: p.src, off: t.start}
+	switch t.kind {
+	case tokOQuote:
 		text, bad := p.str(t)
 		n.text = text
 		return n, bad
-	case hclsyntax.TokenOBrace:
+	case tokOBrace:
 		n.kind = kObject
-		return n, p.items(n, hclsyntax.TokenCBrace, depth+1)
-	case hclsyntax.TokenOBrack:
+		return n, p.items(n, tokCBrace, depth+1)
+	case tokOBrack:
 		n.kind = kList
 		return n, p.elements(n, depth+1)
-	case hclsyntax.TokenNumberLit:
+	case tokNumberLit:
 		n.kind, n.text = kNumber, p.number(t)
-	case hclsyntax.TokenMinus, hclsyntax.TokenDot:
-		if d := p.peek(); d.Type == hclsyntax.TokenNumberLit && p.joined() {
-			n.kind, n.text = kNumber, string(t.Bytes)+p.number(p.next())
+	case tokMinus, tokDot:
+		if d := p.peek(); d.kind == tokNumberLit && p.joined() {
+			n.kind, n.text = kNumber, string(t.word)+p.number(p.next())
 		}
-	case hclsyntax.TokenIdent:
-		switch string(t.Bytes) {
+	case tokIdent:
+		switch string(t.word) {
 		case "true", "false":
-			n.kind, n.text = kBool, string(t.Bytes)
+			n.kind, n.text = kBool, string(t.word)
 			return n, nil
 		}
 		p.src.hideRest(n.off)
 		return nil, p.problem(n.off, "expected a value, found a word without quotes", `write text in double quotes`)
-	case hclsyntax.TokenApostrophe:
+	case tokApostrophe:
 		p.src.hideRest(n.off)
 		return nil, p.unexpected(t, "a value", `strings are written in double quotes`)
 	}
 	if n.kind == kNumber {
-		if g := p.peek(); p.joined() && g.Type == hclsyntax.TokenIdent && (g.Bytes[0] == 'e' || g.Bytes[0] == 'E') {
+		if g := p.peek(); p.joined() && g.kind == tokIdent && (g.word[0] == 'e' || g.word[0] == 'E') {
 			p.src.hideRest(n.off)
 			return nil, p.problem(n.off, "expected a value, found a number with an unfinished exponent", "")
 		}
@@ -210,15 +242,15 @@ func (p *hclParser) value(depth int) (*node, *Problem) {
 }
 
 // number joins what hclsyntax splits: it knows no 0x1F and no 1. of HCL1.
-func (p *hclParser) number(t hclsyntax.Token) string {
-	text := string(t.Bytes)
+func (p *hclParser) number(t hclToken) string {
+	text := string(t.word)
 	if !p.joined() {
 		return text
 	}
 	n := p.peek()
-	hex := text == "0" && n.Type == hclsyntax.TokenIdent && (n.Bytes[0] == 'x' || n.Bytes[0] == 'X')
-	if hex || n.Type == hclsyntax.TokenDot {
-		text += string(p.next().Bytes)
+	hex := text == "0" && n.kind == tokIdent && (n.word[0] == 'x' || n.word[0] == 'X')
+	if hex || n.kind == tokDot {
+		text += string(p.next().word)
 	}
 	return text
 }
@@ -230,14 +262,14 @@ func (p *hclParser) elements(into *node, depth int) *Problem {
 		return p.problem(into.off, "nested too deep", "")
 	}
 	for {
-		switch p.peek().Type {
-		case hclsyntax.TokenCBrack:
+		switch p.peek().kind {
+		case tokCBrack:
 			p.next()
 			return nil
-		case hclsyntax.TokenComma:
+		case tokComma:
 			p.next()
 			continue
-		case hclsyntax.TokenEOF:
+		case tokEOF:
 			return p.problem(into.off, "this list is never closed", "end it with ]")
 		}
 		v, bad := p.value(depth)
@@ -248,8 +280,8 @@ func (p *hclParser) elements(into *node, depth int) *Problem {
 		if v.kind == kList {
 			continue // after a list in a list HCL1 forgets to ask for a comma
 		}
-		switch t := p.peek(); t.Type {
-		case hclsyntax.TokenComma, hclsyntax.TokenCBrack, hclsyntax.TokenEOF:
+		switch t := p.peek(); t.kind {
+		case tokComma, tokCBrack, tokEOF:
 		default:
 			return p.unexpected(t, "a comma or ] after a list's element", "")
 		}
@@ -258,15 +290,15 @@ func (p *hclParser) elements(into *node, depth int) *Problem {
 
 // str reads the string whose opening quote is open, from the file itself: the
 // token stream holds only a mask of its length.
-func (p *hclParser) str(open hclsyntax.Token) (string, *Problem) {
-	from := open.Range.Start.Byte
+func (p *hclParser) str(open hclToken) (string, *Problem) {
+	from := open.start
 	end := open
-	for end = p.next(); end.Type == hclsyntax.TokenQuotedLit; end = p.next() {
+	for end = p.next(); end.kind == tokQuotedLit; end = p.next() {
 	}
-	if end.Type != hclsyntax.TokenCQuote {
+	if end.kind != tokCQuote {
 		return "", p.problem(from, "this string is never closed", "")
 	}
-	raw := p.src.data[from:end.Range.End.Byte]
+	raw := p.src.data[from:end.end]
 	if bytes.Contains(raw, []byte("\r\n")) { // a value has the same bytes wherever it was edited
 		raw = bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/hcl/hcl/ast"
 	"github.com/hashicorp/hcl/hcl/parser"
 	"github.com/hashicorp/hcl/hcl/token"
+
+	"latchkey/internal/hcl"
 )
 
 // hcl1 renders what the HCL1 parser, which Vault Agent reads its files with,
@@ -103,7 +105,7 @@ func sameAsHCL1(t *testing.T, data []byte) {
 		return
 	}
 	src := &source{name: "x.hcl", data: data}
-	root, bad := parseHCL(src)
+	root, bad := parseHCL(src, hcl.Lex)
 	if bad != nil && strings.Contains(bad.Text, "found the end of the file") {
 		return // HCL1 forgets a key without a value at the end
 	}
@@ -242,7 +244,7 @@ func FuzzLoadHCL(f *testing.F) {
 func loadAnything(t *testing.T, name string, data []byte) {
 	t.Helper()
 	l := &Loaded{late: &lateWarnings{}, File: newFile()}
-	probs := l.merge(name, data, Options{})
+	probs := l.merge(name, data, Options{Lex: hcl.Lex})
 	lines := bytes.Count(data, []byte("\n")) + 1
 	inside := func(p *Problem) {
 		t.Helper()

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"latchkey/internal/hcl"
 )
 
 // named is an auto_auth of this name with one sink.
@@ -50,7 +52,7 @@ func TestSeveralIdentities_a_later_file_replaces_the_one_of_its_name(t *testing.
 		"2.hcl": "\n\n" + named("ci", "/two"),
 		"3.hcl": named("more", "/more"),
 	})
-	l, err := Load([]string{filepath.Join(dir, "1.hcl"), filepath.Join(dir, "2.hcl"), filepath.Join(dir, "3.hcl")}, Options{})
+	l, err := Load([]string{filepath.Join(dir, "1.hcl"), filepath.Join(dir, "2.hcl"), filepath.Join(dir, "3.hcl")}, Options{Lex: hcl.Lex})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,8 @@ type Options struct {
 	// Lenient turns unknown keys into warnings.
 	Lenient bool
 	Env     Env
+	// Lex reads HCL; without one, only JSON is read.
+	Lex Lexer
 }
 
 // Loaded is what the files say, before environment and flags.
@@ -176,20 +178,20 @@ func readFile(name string) ([]byte, *Problem) {
 
 // parse reads a file into a tree. What begins with a brace is JSON, whatever
 // its name says; that is Vault Agent's rule.
-func parse(name string, data []byte) (*node, *source, *Problem) {
+func parse(name string, data []byte, lex Lexer) (*node, *source, *Problem) {
 	src := &source{name: name, data: data}
 	start := bytes.TrimLeft(bytes.TrimPrefix(data, bom), " \t\r\n")
 	if bytes.HasPrefix(start, []byte("{")) || bytes.HasPrefix(start, []byte("[")) {
 		root, bad := parseJSON(src)
 		return root, src, bad
 	}
-	root, bad := parseHCL(src)
+	root, bad := parseHCL(src, lex)
 	return root, src, bad
 }
 
 // merge decodes one file and lays it over what was loaded before.
 func (l *Loaded) merge(name string, data []byte, o Options) Problems {
-	root, src, bad := parse(name, data)
+	root, src, bad := parse(name, data, o.Lex)
 	if bad != nil {
 		return Problems{bad}
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/hcl"
 )
 
 // write puts files into a new directory and returns it.
@@ -29,7 +31,7 @@ func write(t testing.TB, files map[string]string) string {
 // load reads one file that must be good.
 func load(t testing.TB, name, text string) *Loaded {
 	t.Helper()
-	l, err := Load([]string{filepath.Join(write(t, map[string]string{name: text}), name)}, Options{})
+	l, err := Load([]string{filepath.Join(write(t, map[string]string{name: text}), name)}, Options{Lex: hcl.Lex})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -132,7 +134,7 @@ telemetry { metrics_prefix = "1" }
 "api_proxy": {"use_auto_auth_token": "force"}
 }`,
 	})
-	l, err := Load([]string{filepath.Join(dir, "1.hcl"), filepath.Join(dir, "2.json")}, Options{})
+	l, err := Load([]string{filepath.Join(dir, "1.hcl"), filepath.Join(dir, "2.json")}, Options{Lex: hcl.Lex})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +180,7 @@ func TestLoad_reads_a_directory_sorted_and_without_temporary_files(t *testing.T)
 		"20.hcl": `pid_file = "20"`, "10.json": `{"pid_file": "10", "cluster_name": "x"}`,
 		"30.hcl~": "bad", ".#40.hcl": "bad", "#50.hcl#": "bad", "60.txt": "bad", "70.hcl.bak": "bad", "sub/80.hcl": "bad", "90.hcl/x": "bad",
 	})
-	l, err := Load([]string{dir}, Options{})
+	l, err := Load([]string{dir}, Options{Lex: hcl.Lex})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,12 +195,12 @@ func TestLoad_says_which_path_cannot_be_read(t *testing.T) {
 		filepath.Join(dir, "none.hcl"): "cannot be read: no such file or directory",
 		filepath.Join(dir, "empty"):    "this directory holds no *.hcl and no *.json file",
 	} {
-		_, err := Load([]string{path}, Options{})
+		_, err := Load([]string{path}, Options{Lex: hcl.Lex})
 		if err == nil || !strings.HasPrefix(err.Error(), path+": "+want) {
 			t.Errorf("%v", err)
 		}
 	}
-	if _, err := Load(nil, Options{}); err == nil || !strings.Contains(err.Error(), "-config=FILE") {
+	if _, err := Load(nil, Options{Lex: hcl.Lex}); err == nil || !strings.Contains(err.Error(), "-config=FILE") {
 		t.Errorf("%v", err)
 	}
 }
@@ -349,7 +351,7 @@ func BenchmarkLoad(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				l := &Loaded{late: &lateWarnings{}, File: newFile()}
-				if probs := l.merge("a.hcl", text, Options{}); len(probs) > 0 {
+				if probs := l.merge("a.hcl", text, Options{Lex: hcl.Lex}); len(probs) > 0 {
 					b.Fatal(probs)
 				}
 				f, _, err := l.Resolve(nil, nil)
@@ -368,7 +370,7 @@ func TestLoad_deviceWithoutEnd(t *testing.T) {
 	if _, err := os.Stat("/dev/zero"); err != nil {
 		t.Skip("no /dev/zero here")
 	}
-	if _, err := Load([]string{"/dev/zero"}, Options{}); err == nil || !strings.Contains(err.Error(), "too large for a configuration file") {
+	if _, err := Load([]string{"/dev/zero"}, Options{Lex: hcl.Lex}); err == nil || !strings.Contains(err.Error(), "too large for a configuration file") {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"latchkey/internal/hcl"
 )
 
 // problems loads a file that must be refused.
 func problems(t *testing.T, name, text string) Problems {
 	t.Helper()
-	_, err := Load([]string{filepath.Join(write(t, map[string]string{name: text}), name)}, Options{})
+	_, err := Load([]string{filepath.Join(write(t, map[string]string{name: text}), name)}, Options{Lex: hcl.Lex})
 	var ps Problems
 	if !errors.As(err, &ps) {
 		t.Fatalf("%q was not refused: %v", text, err)
@@ -138,7 +140,7 @@ func TestProblems_of_all_files_come_together_in_order(t *testing.T) {
 		"b.json": `{"bar": 1}`,
 		"c.hcl":  "x = \"",
 	})
-	_, err := Load([]string{dir}, Options{})
+	_, err := Load([]string{dir}, Options{Lex: hcl.Lex})
 	want := strings.ReplaceAll(`DIR/a.hcl:2:2: vault.addres: unknown key
   2 | 	addres = "*"
     | 	^
@@ -261,7 +263,7 @@ auto_auth {
 }
 vault "x" { adress = "y" }
 `})
-	l, err := Load([]string{dir}, Options{Lenient: true})
+	l, err := Load([]string{dir}, Options{Lenient: true, Lex: hcl.Lex})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +313,7 @@ cache { cache_static_secrets = true }
 func TestDuplicates_can_be_allowed(t *testing.T) {
 	dir := write(t, map[string]string{"a.hcl": "pid_file = \"a\"\npid_file = \"b\"\n"})
 	env := func(name string) (string, bool) { return "true", name == allowDuplicates }
-	l, err := Load([]string{dir}, Options{Env: env})
+	l, err := Load([]string{dir}, Options{Env: env, Lex: hcl.Lex})
 	if err != nil {
 		t.Fatal(err)
 	}

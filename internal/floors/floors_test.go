@@ -17,6 +17,7 @@ var floors = map[string]int{
 	"internal/atomicfile": 0,
 	"internal/cred":       0,
 	"internal/environ":    0,
+	"internal/hcl":        0,
 	"internal/meter":      0,
 	"internal/owner":      0,
 	"internal/retry":      0,
@@ -46,6 +47,7 @@ var floors = map[string]int{
 	"internal/template":  2,
 
 	// what arranges them
+	"internal/access":  3,
 	"internal/methods": 3,
 	"internal/wiring":  3,
 	"oneshot":          3,
@@ -65,7 +67,8 @@ var floors = map[string]int{
 
 // stairs are the imports between neighbours that are allowed, and why.
 var stairs = map[string]string{
-	"internal/session > internal/auth": "the token's state machine is the one caller of a login method",
+	"internal/wiring > internal/access": "access is the part of the wiring that every program has; wiring adds what only the large one carries",
+	"internal/session > internal/auth":  "the token's state machine is the one caller of a login method",
 }
 
 // floorOf gives the floor of a room, or -1 when the table does not know it. A

@@ -16,6 +16,7 @@ import (
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
+	"latchkey/internal/hcl"
 	"latchkey/internal/retry"
 	"latchkey/internal/session"
 	"latchkey/internal/template"
@@ -48,7 +49,7 @@ func load(t *testing.T, text string, env map[string]string) (*config.File, confi
 		t.Fatal(err)
 	}
 	look := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
-	loaded, err := config.Load([]string{path}, config.Options{Env: look})
+	loaded, err := config.Load([]string{path}, config.Options{Env: look, Lex: hcl.Lex})
 	if err != nil {
 		t.Fatal(err)
 	}
