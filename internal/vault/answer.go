@@ -5,20 +5,37 @@ import (
 	"math"
 	"time"
 
-	"github.com/hashicorp/vault/api"
-
 	"latchkey/internal/cred"
 )
 
-// answer is the common shape of the server's JSON. The SDK's type leaves out
-// two fields of auth that tell a limited or batch token from an ordinary one.
+// answer is the common shape of the server's JSON.
 type answer struct {
-	api.Secret
-	Auth *struct {
-		api.SecretAuth
-		TokenType string `json:"token_type"`
-		NumUses   int    `json:"num_uses"`
+	RequestID     string         `json:"request_id"`
+	LeaseID       string         `json:"lease_id"`
+	LeaseDuration int            `json:"lease_duration"`
+	Renewable     bool           `json:"renewable"`
+	Data          map[string]any `json:"data"`
+	Warnings      []string       `json:"warnings"`
+	Auth          *struct {
+		ClientToken   string            `json:"client_token"`
+		Accessor      string            `json:"accessor"`
+		Policies      []string          `json:"policies"`
+		Metadata      map[string]string `json:"metadata"`
+		Orphan        bool              `json:"orphan"`
+		EntityID      string            `json:"entity_id"`
+		LeaseDuration int               `json:"lease_duration"`
+		Renewable     bool              `json:"renewable"`
+		TokenType     string            `json:"token_type"`
+		NumUses       int               `json:"num_uses"`
 	} `json:"auth"`
+	WrapInfo *struct {
+		Token           string    `json:"token"`
+		Accessor        string    `json:"accessor"`
+		TTL             int       `json:"ttl"`
+		CreationTime    time.Time `json:"creation_time"`
+		CreationPath    string    `json:"creation_path"`
+		WrappedAccessor string    `json:"wrapped_accessor"`
+	} `json:"wrap_info"`
 }
 
 func (a *answer) secret(now time.Time) *cred.Secret {

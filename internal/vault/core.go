@@ -14,15 +14,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/vault/api"
 	"golang.org/x/time/rate"
 )
 
 const defaultTimeout = 60 * time.Second
 
-// newCore builds the connections. The SDK's own NewClient is not used: it
-// reads the environment again and keeps one mutable identity; its TLS set-up
-// is, so that certificates mean what they mean everywhere else.
+// newCore builds the connections. The SDK's own client is not used: it reads the
+// environment again, keeps one mutable identity, and costs every start a
+// millisecond. Certificates mean what they mean to it; a test compares.
 func newCore(cfg Config) (*core, error) {
 	base, socket, err := parseAddress(cfg.Address)
 	if err != nil {
@@ -64,12 +63,7 @@ func newCore(cfg Config) (*core, error) {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	sdk := api.Config{HttpClient: &http.Client{Transport: t}}
-	if err := sdk.ConfigureTLS(&api.TLSConfig{
-		CACert: cfg.CACert, CACertBytes: cfg.CACertPEM, CAPath: cfg.CAPath,
-		ClientCert: cfg.ClientCert, ClientKey: cfg.ClientKey,
-		TLSServerName: cfg.TLSServerName, Insecure: cfg.SkipVerify,
-	}); err != nil {
+	if err := secure(t.TLSClientConfig, cfg); err != nil {
 		return nil, fmt.Errorf("TLS settings: %w", err)
 	}
 	co := &core{

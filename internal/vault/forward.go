@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/vault/api"
 )
 
 // Passage is a request that somebody else made and that is passed on.
@@ -200,10 +198,10 @@ func (c *Client) outgoing(ctx context.Context, p Passage) (*http.Request, error)
 		h[k] = v
 	}
 	if !c.token.Empty() {
-		h[api.AuthHeaderName] = []string{c.token.Reveal()}
+		h[headerToken] = []string{c.token.Reveal()}
 	}
-	if c.namespace != "" && len(h[api.NamespaceHeaderName]) == 0 {
-		h[api.NamespaceHeaderName] = []string{c.namespace}
+	if c.namespace != "" && len(h[headerNamespace]) == 0 {
+		h[headerNamespace] = []string{c.namespace}
 	}
 	if c.agent != "" {
 		h["User-Agent"] = []string{c.agent}
@@ -307,9 +305,3 @@ func (c *Client) Refusal(op, path string, resp *http.Response, body []byte) erro
 
 // Timeout bounds one request, with all that is tried again for it.
 func (c *Client) Timeout() time.Duration { return c.timeout }
-
-// MergeStates adds the state of an answer's X-Vault-Index to those that were kept
-// and returns the newest, one or two. It changes nothing that it is given.
-func MergeStates(kept []string, state string) []string {
-	return api.MergeReplicationStates(kept, state)
-}

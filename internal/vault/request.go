@@ -18,9 +18,14 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/hashicorp/vault/api"
-
 	"latchkey/internal/cred"
+)
+
+// The headers that every client of the server sends.
+const (
+	headerRequest   = "X-Vault-Request"
+	headerToken     = "X-Vault-Token"
+	headerNamespace = "X-Vault-Namespace"
 )
 
 // maxBody bounds an answer, so that a rude server cannot fill the memory.
@@ -158,7 +163,7 @@ func (c *Client) build(ctx context.Context, r request, url string) (*http.Reques
 	for k, v := range c.headers {
 		h[k] = v
 	}
-	h.Set(api.RequestHeaderName, "true")
+	h.Set(headerRequest, "true")
 	if body != nil {
 		h.Set("Content-Type", "application/json")
 	}
@@ -166,10 +171,10 @@ func (c *Client) build(ctx context.Context, r request, url string) (*http.Reques
 		h.Set("User-Agent", c.agent)
 	}
 	if !c.token.Empty() {
-		h.Set(api.AuthHeaderName, c.token.Reveal())
+		h.Set(headerToken, c.token.Reveal())
 	}
 	if c.namespace != "" {
-		h.Set(api.NamespaceHeaderName, c.namespace)
+		h.Set(headerNamespace, c.namespace)
 	}
 	if c.wrap > 0 {
 		h.Set("X-Vault-Wrap-TTL", strconv.Itoa(seconds(c.wrap))+"s")
