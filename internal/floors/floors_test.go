@@ -62,6 +62,7 @@ var floors = map[string]int{
 	"internal/floors":     beside,
 	"internal/lambdatest": beside,
 	"internal/vaulttest":  beside,
+	"layer":               beside, // makes the zips
 	"samples":             beside + 1,
 }
 

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A layer is what one flavour puts into /opt.
+type layer struct {
+	name  string // of the zip, without architecture
+	files []file
+}
+
+// file is one program of a layer.
+type file struct {
+	path string // below /opt
+	pkg  string // what it is built of
+}
+
+// Lambda starts every regular file in extensions/, so nothing else may lie
+// there. A function's configuration names the wrapper: /opt/latchkey-exec.
+var layers = map[string]layer{
+	"small": {name: "latchkey-extension", files: []file{
+		{"extensions/latchkey-extension", "./cmd/latchkey-extension"},
+		{"latchkey-exec", "./cmd/latchkey-exec"},
+	}},
+	"full": {name: "latchkey-extension-full", files: []file{
+		{"extensions/latchkey-extension", "./cmd/latchkey"},
+		{"latchkey-exec", "./cmd/latchkey-exec"},
+	}},
+}
+
+// layer builds one zip, and its bill of materials beside it, using tmp for what
+// comes between. It returns the size of the zip.
+func (b builder) layer(l layer, arch, tmp, zip string) (int, error) {
+	var entries []entry
+	var programs []program
+	for _, f := range l.files {
+		bin := filepath.Join(tmp, arch+"-"+filepath.Base(f.pkg))
+		p, err := b.build(f.pkg, arch, bin)
+		if err != nil {
+			return 0, err
+		}
+		p.path = f.path
+		programs = append(programs, p)
+		entries = append(entries, entry{f.path, p.content})
+	}
+	var packed bytes.Buffer
+	if err := pack(&packed, entries); err != nil {
+		return 0, err
+	}
+	if err := os.WriteFile(zip, packed.Bytes(), 0o644); err != nil {
+		return 0, err
+	}
+	bill, err := bom(filepath.Base(zip), b.version, packed.Bytes(), programs)
+	if err != nil {
+		return 0, err
+	}
+	return packed.Len(), os.WriteFile(strings.TrimSuffix(zip, ".zip")+".cdx.json", bill, 0o644)
+}

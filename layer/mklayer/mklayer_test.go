@@ -1,0 +1,262 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// root is where the program runs.
+const root = "../.."
+
+// made runs the program as make does, into a new directory.
+func made(t *testing.T, flavour string, arches ...string) string {
+	t.Helper()
+	out := t.TempDir()
+	b := builder{version: "v0.0.0-test", tags: "timberjack_nozstd", dir: root}
+	if err := run(b, out, []string{flavour}, arches); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+
+// What one start of a function costs is decided by these (issue 5).
+const (
+	smallProgram = 9_000_000
+	smallZip     = 3_600_000
+	// What Lambda takes without a bucket, layers of other people beside ours.
+	anyZip = 50_000_000
+)
+
+func TestALayerIsWhatLambdaStarts(t *testing.T) {
+	for flavour, arches := range map[string][]string{"small": {"amd64", "arm64"}, "full": {"amd64"}} {
+		t.Run(flavour, func(t *testing.T) {
+			dir := made(t, flavour, arches...)
+			for _, arch := range arches {
+				t.Run(arch, func(t *testing.T) { checkLayer(t, read(t, dir, layers[flavour].name+"-"+arch+".zip"), flavour, arch) })
+			}
+		})
+	}
+}
+
+func checkLayer(t *testing.T, packed []byte, flavour, arch string) {
+	limit := anyZip
+	if flavour == "small" {
+		limit = smallZip
+	}
+	if len(packed) > limit {
+		t.Errorf("the zip has %d bytes, more than %d", len(packed), limit)
+	}
+	z, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, f := range z.File {
+		paths = append(paths, f.Name)
+		if f.CreatorVersion>>8 != 3 {
+			t.Errorf("%s: attributes are not stored as Unix has them", f.Name)
+		}
+		if mode := f.Mode(); mode != 0o755 {
+			t.Errorf("%s has mode %v", f.Name, mode)
+		}
+		if f.Method != zip.Deflate {
+			t.Errorf("%s is stored by method %d", f.Name, f.Method)
+		}
+		if !f.Modified.Equal(epoch) {
+			t.Errorf("%s has a time: %v", f.Name, f.Modified)
+		}
+		checkProgram(t, f, flavour, arch)
+	}
+	if want := []string{"extensions/latchkey-extension", "latchkey-exec"}; !slices.Equal(paths, want) {
+		t.Errorf("it holds %q, not %q", paths, want)
+	}
+}
+
+// checkProgram says whether the kernel of Lambda's machine can start a file, and
+// whether it needs anything else of the place it is unpacked into.
+func checkProgram(t *testing.T, f *zip.File, flavour, arch string) {
+	r, err := f.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("%s: %v", f.Name, err)
+	}
+	if flavour == "small" && len(content) > smallProgram {
+		t.Errorf("%s has %d bytes, more than %d", f.Name, len(content), smallProgram)
+	}
+	if bytes.HasPrefix(content, []byte("#!")) {
+		if bytes.Contains(content, []byte("\r\n")) {
+			t.Errorf("%s has the line ends of Windows: the kernel would look for an interpreter with a carriage return in its name", f.Name)
+		}
+		return
+	}
+	e, err := elf.NewFile(bytes.NewReader(content))
+	if err != nil {
+		t.Fatalf("%s: %v", f.Name, err)
+	}
+	if e.Machine != machines[arch] || e.Class != elf.ELFCLASS64 {
+		t.Errorf("%s is for %v, not for %s", f.Name, e.Machine, arch)
+	}
+	for _, p := range e.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("%s is not static", f.Name)
+		}
+	}
+	for _, s := range e.Sections {
+		if strings.HasPrefix(s.Name, ".debug") || s.Name == ".symtab" {
+			t.Errorf("%s carries %s", f.Name, s.Name)
+		}
+	}
+	here, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(content, []byte(here)) {
+		t.Errorf("%s names the directory it was built in", f.Name)
+	}
+}
+
+func TestALayerIsTheSameBitByBitWhenItIsMadeAgain(t *testing.T) {
+	one, two := made(t, "small", "amd64", "arm64"), made(t, "small", "amd64", "arm64")
+	names, err := os.ReadDir(one)
+	if err != nil || len(names) != 4 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	for _, n := range names {
+		if !bytes.Equal(read(t, one, n.Name()), read(t, two, n.Name())) {
+			t.Errorf("%s differs", n.Name())
+		}
+	}
+}
+
+// Nothing that a user's shell says about Go gets into a layer.
+func TestALayerDoesNotDependOnTheEnvironment(t *testing.T) {
+	one := made(t, "small", "amd64")
+	for k, v := range map[string]string{"GOFLAGS": "-race", "GOAMD64": "v3", "CGO_ENABLED": "1", "GOOS": "windows", "GOARCH": "arm", "TZ": "Asia/Tokyo", "GOFIPS140": "latest"} {
+		t.Setenv(k, v)
+	}
+	two := made(t, "small", "amd64")
+	if name := "latchkey-extension-amd64.zip"; !bytes.Equal(read(t, one, name), read(t, two, name)) {
+		t.Errorf("%s differs", name)
+	}
+}
+
+func TestTheOrderOfFilesDoesNotChangeAZip(t *testing.T) {
+	var a, b bytes.Buffer
+	x, y := entry{"a/b", []byte("one")}, entry{"c", []byte("two")}
+	if err := pack(&a, []entry{x, y}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pack(&b, []entry{y, x}); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Error("two zips of the same files differ")
+	}
+}
+
+func TestAFlavourThatIsNotThereIsNamed(t *testing.T) {
+	err := run(builder{dir: root}, t.TempDir(), []string{"medium"}, []string{"amd64"})
+	if err == nil || !strings.Contains(err.Error(), `"medium"`) {
+		t.Error(err)
+	}
+}
+
+func TestTheBillOfMaterialsNamesWhatIsInTheZip(t *testing.T) {
+	dir := made(t, "small", "arm64")
+	dec := json.NewDecoder(bytes.NewReader(read(t, dir, "latchkey-extension-arm64.cdx.json")))
+	dec.DisallowUnknownFields()
+	var d document
+	if err := dec.Decode(&d); err != nil {
+		t.Fatal(err)
+	}
+	packed := read(t, dir, "latchkey-extension-arm64.zip")
+	sum := sha256.Sum256(packed)
+	if d.Metadata.Component.Hashes[0].Content != hex.EncodeToString(sum[:]) {
+		t.Error("it is about another zip")
+	}
+	if !regexp.MustCompile(`^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(d.Serial) {
+		t.Errorf("serial number %s", d.Serial)
+	}
+	refs := map[string]component{}
+	for _, c := range append(d.Components, d.Metadata.Component) {
+		if _, twice := refs[c.Ref]; twice || c.Ref == "" {
+			t.Errorf("reference %q is there twice, or empty", c.Ref)
+		}
+		refs[c.Ref] = c
+		if c.Type == "library" && (c.PURL == "" || c.Version == "" || len(c.Licenses) == 0) {
+			t.Errorf("%s: version %q, purl %q, licences %v", c.Name, c.Version, c.PURL, c.Licenses)
+		}
+	}
+	z, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range z.File {
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		if _, err := io.Copy(h, r); err != nil {
+			t.Fatal(err)
+		}
+		c := refs["latchkey-extension-arm64.zip#"+f.Name]
+		if len(c.Hashes) != 1 || c.Hashes[0].Content != hex.EncodeToString(h.Sum(nil)) {
+			t.Errorf("%s: %v", f.Name, c.Hashes)
+		}
+		if !slices.Contains(c.Properties, property{"go:build:GOARCH", "arm64"}) {
+			t.Errorf("%s: %v", f.Name, c.Properties)
+		}
+	}
+	if len(d.Dependencies) != len(refs) {
+		t.Errorf("%d of %d components say what they need", len(d.Dependencies), len(refs))
+	}
+	for _, dep := range d.Dependencies {
+		for _, ref := range append(dep.DependsOn, dep.Ref) {
+			if _, ok := refs[ref]; !ok {
+				t.Errorf("%s needs %s, which is not listed", dep.Ref, ref)
+			}
+		}
+	}
+}
+
+func TestALicenceIsRecognisedByItsWords(t *testing.T) {
+	for want, text := range map[string]string{
+		"MPL-2.0":      "Mozilla Public License, version 2.0\n\n1. Definitions",
+		"Apache-2.0":   "      Apache License\n  Version 2.0, January 2004",
+		"BSD-3-Clause": "Redistribution and use in source and binary forms, with or\nwithout ... Neither the name of Google Inc.",
+		"BSD-2-Clause": "Redistribution and use in source and binary forms, with or without",
+		"MIT":          "Permission is hereby granted, free of charge,\nto any person obtaining a copy",
+		"ISC":          "Permission to use, copy, modify, and distribute this software for any purpose with or without fee",
+		"":             "All rights reserved",
+	} {
+		if got := license(text); got != want {
+			t.Errorf("%q: %q, not %q", text, got, want)
+		}
+	}
+}
