@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 
+	"latchkey/internal/access"
 	"latchkey/internal/auth"
 	"latchkey/internal/child"
 	"latchkey/internal/config"
@@ -14,7 +15,6 @@ import (
 	"latchkey/internal/sink"
 	"latchkey/internal/template"
 	"latchkey/internal/vault"
-	"latchkey/internal/wiring"
 	"latchkey/oneshot"
 )
 
@@ -83,7 +83,7 @@ var kinds = []kind{
 	{as[usageError], exitUsage, ""},
 	{as[config.Problems], exitUsage, ""},
 	{as[*config.Problem], exitUsage, ""},
-	{of(wiring.ErrServerSettings), exitUsage, "see the vault stanza, its flags and its environment: latchkey check"},
+	{of(access.ErrServerSettings), exitUsage, "see the vault stanza, its flags and its environment: latchkey check"},
 	{of(oneshot.ErrRevokeRefused), exitUsage, "leave -revoke-on-exit out; all else is done that could be"},
 	{of(vault.ErrInsecure), exitServer, "the settings and the server do not agree on TLS: see ca_cert, tls_server_name, client_cert and the address"},
 	{of(template.ErrSource), exitUsage, "correct the path, or make the file readable for this user"},

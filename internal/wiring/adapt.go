@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 
+	"latchkey/internal/access"
 	"latchkey/internal/child"
 	"latchkey/internal/config"
 	"latchkey/internal/handover"
@@ -48,22 +48,10 @@ func keyMaterial(file, variable string, o Options) func() ([]byte, error) {
 		if variable == "" {
 			return os.ReadFile(file)
 		}
-		value, _ := lookup(o.Environ)(variable)
+		value, _ := access.Lookup(o.Environ)(variable)
 		if value == "" {
 			return nil, fmt.Errorf("the variable %s is empty or not set", variable)
 		}
 		return []byte(value), nil
-	}
-}
-
-// lookup finds variables in a list of NAME=value.
-func lookup(environ []string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		for _, e := range environ {
-			if k, v, _ := strings.Cut(e, "="); k == name {
-				return v, true
-			}
-		}
-		return "", false
 	}
 }

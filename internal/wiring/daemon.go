@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"latchkey/internal/access"
 	"latchkey/internal/child"
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
@@ -35,7 +36,7 @@ type Lasting struct {
 	Identity func() lease.Identity
 	// Events are nil unless the configuration asks for them and has a login.
 	Events *lease.Events
-	Proxy  Proxied
+	Proxy  access.Proxied
 	// Guards are those that a listener asks for.
 	Guards func(config.Listener) guard.Options
 	// Child is nil when there is no process to supervise.
@@ -60,17 +61,17 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 		},
 		Leases: lease.Options{
 			StaticInterval: f.TemplateConfig.StaticSecretRenderInterval, Threshold: f.TemplateConfig.LeaseRenewalThreshold,
-			Backoff: readSchedule(f, o.Origins), Parallel: parallel, Log: logging.Named(o.Log, "lease"), Meter: o.Meter,
+			Backoff: access.ReadSchedule(f, o.Origins), Parallel: access.Parallel, Log: logging.Named(o.Log, "lease"), Meter: o.Meter,
 		},
 		Watch: template.WatchOptions{
-			Retry: readSchedule(f, o.Origins), ExitOnRetryFailure: f.TemplateConfig.ExitOnRetryFailure, Meter: o.Meter,
+			Retry: access.ReadSchedule(f, o.Origins), ExitOnRetryFailure: f.TemplateConfig.ExitOnRetryFailure, Meter: o.Meter,
 		},
 	}
 	l.Leases.Store = p.Store
-	if l.Proxy, err = p.proxied(f, o); err != nil {
+	if l.Proxy, err = p.Access.Proxied(f, o.access(f)); err != nil {
 		return nil, err
 	}
-	l.Guards = func(lis config.Listener) guard.Options { return guards(lis, f, o) }
+	l.Guards = func(lis config.Listener) guard.Options { return access.Guards(lis, f, o.access(f)) }
 	for _, s := range config.Sections() {
 		l.Sections[s] = f.Digest(s)
 	}
@@ -85,7 +86,7 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	l.Sections["templates"] += contents(sources...)
 	l.Identity = func() lease.Identity { return p.identity() }
 	if f.TemplateConfig.StaticSecretEvents && p.Session != nil {
-		l.Events = lease.NewEvents(subscriber{p}, logging.Named(o.Log, "lease"))
+		l.Events = lease.NewEvents(access.Subscriber{Parts: p.Access}, logging.Named(o.Log, "lease"))
 	}
 	return l, l.supervise(f, o)
 }
@@ -103,7 +104,7 @@ func (l *Lasting) supervise(f *config.File, o Options) error {
 		Delay: e.RestartDelay, Log: logging.Named(o.Log, "child"), Meter: o.Meter,
 	})
 	if err != nil {
-		return at(err, e.Pos)
+		return access.At(err, e.Pos)
 	}
 	l.Child = s
 	parent := o.Environ
@@ -205,11 +206,4 @@ func (i identity) Version(ctx context.Context, req cred.Request) (string, bool, 
 
 func (i identity) Renew(ctx context.Context, id string, increment time.Duration) (cred.Lease, error) {
 	return i.client.RenewLease(ctx, id, increment)
-}
-
-// subscriber asks for events with the token that the session has at the time.
-type subscriber struct{ p *Parts }
-
-func (s subscriber) Subscribe(ctx context.Context, kind string, each func(vault.Event)) error {
-	return s.p.logins()[0].Session.Client(s.p.Client).Subscribe(ctx, kind, each)
 }

@@ -3,6 +3,7 @@ package wiring
 import (
 	"path/filepath"
 
+	"latchkey/internal/access"
 	"latchkey/internal/config"
 	"latchkey/internal/logging"
 	"latchkey/internal/persist"
@@ -31,4 +32,4 @@ func Persist(f *config.File, o Options) (persist.Options, bool) {
 
 // KeptFor names the server that a configuration is about. What is kept of one is of
 // no use with another.
-func KeptFor(f *config.File) string { return f.Vault.Address + " " + readNamespace(f) }
+func KeptFor(f *config.File) string { return f.Vault.Address + " " + access.ReadNamespace(f) }

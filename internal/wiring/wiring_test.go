@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
+	"latchkey/internal/access"
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
@@ -155,50 +155,6 @@ func TestUserAgentNamesProgramAndSubsystem(t *testing.T) {
 	}
 }
 
-func TestRetrySchedules(t *testing.T) {
-	for _, c := range []struct {
-		name, method, vault string
-		login, loginMax     time.Duration
-		attempts            int
-		read, readMax       time.Duration
-		reads               int
-	}{
-		{"defaults", "", "", time.Second, 5 * time.Minute, maxAttempts, 250 * time.Millisecond, time.Minute, 13},
-		{"backoff set", `min_backoff = "2s"
-    max_backoff = "7s"`, "", 2 * time.Second, 7 * time.Second, maxAttempts, 2 * time.Second, 7 * time.Second, 13},
-		{"exit_on_err", "exit_on_err = true", "", time.Second, 5 * time.Minute, 1, 250 * time.Millisecond, time.Minute, 13},
-		{"num_retries", "", "retry { num_retries = 2 }", time.Second, 5 * time.Minute, maxAttempts, 250 * time.Millisecond, time.Minute, 3},
-		{"no retries", "", "retry { num_retries = -1 }", time.Second, 5 * time.Minute, maxAttempts, 250 * time.Millisecond, time.Minute, 1},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			f, origins := load(t, strings.Replace(approle, "METHOD", c.method, 1)+"vault {\n"+c.vault+"\n}\n", nil)
-			l, r := loginSchedule(f.AutoAuth.Method, 0), readSchedule(f, origins)
-			if l.Base != c.login || l.Max != c.loginMax || l.Attempts != c.attempts {
-				t.Errorf("login schedule is %+v", l)
-			}
-			if r.Base != c.read || r.Max != c.readMax || r.Attempts != c.reads {
-				t.Errorf("read schedule is %+v", r)
-			}
-		})
-	}
-}
-
-func TestOneConnectionServesLoginAndReads(t *testing.T) {
-	f, origins := load(t, strings.Replace(approle, "METHOD", "", 1), nil)
-	p, err := Build(f, options(origins))
-	if err != nil {
-		t.Fatal(err)
-	}
-	shared, err := authClient(f, options(origins), p.Client)
-	if err != nil || shared != p.Client {
-		t.Errorf("the login has a client of its own: %v", err)
-	}
-	f.DisableKeepAlives = []string{"auto-auth"}
-	if own, err := authClient(f, options(origins), p.Client); err != nil || own == p.Client {
-		t.Errorf("disable_keep_alives is not heeded: %v", err)
-	}
-}
-
 func TestAllFaultsAreToldAtOnce(t *testing.T) {
 	text := strings.Replace(approle, "METHOD", "", 1) + `
 vault { ca_cert = "/no/such/ca.pem" }
@@ -213,7 +169,7 @@ template {
 	_, err := Build(f, options(origins))
 	var problem *config.Problem
 	for name, ok := range map[string]bool{
-		"settings": errors.Is(err, ErrServerSettings), "absent file": errors.Is(err, fs.ErrNotExist),
+		"settings": errors.Is(err, access.ErrServerSettings), "absent file": errors.Is(err, fs.ErrNotExist),
 		"problem": errors.As(err, &problem), "template": errors.Is(err, template.ErrParse),
 	} {
 		if !ok {
@@ -236,18 +192,6 @@ func TestAnUnknownMethodHasThePlaceOfItsStanza(t *testing.T) {
 	}
 }
 
-func TestLookup(t *testing.T) {
-	look := lookup([]string{"A=1", "B=x=y", "A=2", "C"})
-	for name, want := range map[string]string{"A": "1", "B": "x=y", "C": ""} {
-		if got, ok := look(name); !ok || got != want {
-			t.Errorf("%s is %q, %v", name, got, ok)
-		}
-	}
-	if _, ok := look("D"); ok {
-		t.Error("D is not there")
-	}
-}
-
 // hopeless is a method that never gets a token.
 type hopeless struct{}
 
@@ -259,7 +203,7 @@ func TestARunThatStaysNeverGivesUpLoggingIn(t *testing.T) {
 	for _, c := range []struct {
 		method string
 		fails  int
-	}{{"", 2 * maxAttempts}, {"exit_on_err = true", 1}} {
+	}{{"", 2 * access.MaxAttempts}, {"exit_on_err = true", 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			f, origins := load(t, strings.Replace(approle, "METHOD", c.method, 1), nil)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -269,7 +213,7 @@ func TestARunThatStaysNeverGivesUpLoggingIn(t *testing.T) {
 				return func(auth.Options) (auth.Method, error) { return hopeless{}, nil }, nil
 			}
 			o.Observer = func(retry.Notice) {
-				if fails++; fails == 2*maxAttempts {
+				if fails++; fails == 2*access.MaxAttempts {
 					cancel()
 				}
 			}

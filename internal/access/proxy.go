@@ -1,4 +1,4 @@
-package wiring
+package access
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"latchkey/internal/guard"
 	"latchkey/internal/health"
 	"latchkey/internal/lease"
-	"latchkey/internal/logging"
 	"latchkey/internal/meter"
 	"latchkey/internal/proxy"
 	"latchkey/internal/retry"
@@ -34,12 +33,12 @@ type Proxied struct {
 	Tally *meter.Tally
 }
 
-// proxied makes the proxy, and the cache if there is to be one.
-func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
+// Proxied makes the proxy, and the cache if there is to be one.
+func (p *Parts) Proxied(f *config.File, o Options) (Proxied, error) {
 	if !slices.ContainsFunc(f.Listeners, func(l config.Listener) bool { return l.Role != health.MetricsOnly }) {
 		return Proxied{}, nil
 	}
-	c := serverConfig(f, o, "proxying")
+	c := p.serverConfig(f, o, "proxying")
 	c.MaxConnsPerHost, c.MaxIdle = 0, idleUpstream
 	client, err := vault.New(c)
 	if err != nil {
@@ -50,8 +49,8 @@ func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
 	enforce, when := f.Consistency()
 	lend := proxy.Lend(f.Lending())
 	po := proxy.Options{
-		Client: client, Lend: lend, Ours: p.ours, Seen: p.seen, Retry: proxySchedule(f), Consistency: proxy.Consistency{Enforce: enforce == "always", When: when},
-		States: new(proxy.States), Version: o.Version, Log: logging.Named(o.Log, "proxy"), Meter: o.Meter,
+		Client: client, Lend: lend, Ours: p.ours, Seen: p.Seen, Retry: proxySchedule(f), Consistency: proxy.Consistency{Enforce: enforce == "always", When: when},
+		States: new(proxy.States), Version: o.Version, Log: o.named("proxy"), Meter: o.Meter,
 	}
 	if f.Cache != nil {
 		x.cache(p, f, o, client)
@@ -63,6 +62,9 @@ func (p *Parts) proxied(f *config.File, o Options) (Proxied, error) {
 		for _, i := range p.logins() {
 			if identity == "" || identity == i.Name {
 				o.Name, o.Identity, o.Lend = i.Name, i.Session, lend
+				if i.Lend != nil {
+					o.Identity = i.Lend
+				}
 				break
 			}
 		}
@@ -106,8 +108,8 @@ func (p *Parts) lent(name string) cred.Token {
 func (x *Proxied) cache(p *Parts, f *config.File, o Options, client *vault.Client) {
 	c := f.Cache
 	x.Leases = lease.NewRenewer(lease.Options{
-		Threshold: f.TemplateConfig.LeaseRenewalThreshold, Backoff: readSchedule(f, o.Origins), Parallel: parallel,
-		Log: logging.Named(o.Log, "cache"), Meter: o.Meter,
+		Threshold: f.TemplateConfig.LeaseRenewalThreshold, Backoff: ReadSchedule(f, o.Origins), Parallel: Parallel,
+		Log: o.named("cache"), Meter: o.Meter,
 	})
 	co := cache.Options{
 		MaxEntries: c.MaxEntries, MaxBytes: c.MaxSize,
@@ -115,14 +117,14 @@ func (x *Proxied) cache(p *Parts, f *config.File, o Options, client *vault.Clien
 			TTL: c.StaticTTL, Stale: c.StaticStale, Capabilities: c.StaticCapabilityInterval, Pessimistic: c.StaticCapabilityPessimistic,
 		},
 		KeyHeaders: c.KeyHeaders, Lent: p.lent, Server: server{client.Agent(agent(o.Version, "caching"))}, Leases: renewals{x.Leases},
-		Log: logging.Named(o.Log, "cache"), Meter: o.Meter,
+		Log: o.named("cache"), Meter: o.Meter,
 	}
-	if o.Persist != nil {
-		co.Store = o.Persist.Bucket("cache")
+	if o.CacheStore != nil {
+		co.Store = o.CacheStore
 	}
 	x.Cache = cache.New(co)
-	if c.StaticEvents && p.Session != nil {
-		x.Events = lease.NewEvents(subscriber{p}, logging.Named(o.Log, "cache"))
+	if c.StaticEvents && len(p.Logins) > 0 {
+		x.Events = lease.NewEvents(Subscriber{p}, o.named("cache"))
 	}
 }
 
@@ -162,11 +164,19 @@ type renewals struct{ *lease.Renewer }
 
 func (r renewals) Hold(h cache.Held) { r.Renewer.Hold(lease.Held(h)) }
 
-// guards are those of a listener. The token that callers have to show comes out of
+// Guards are those of a listener. The token that callers have to show comes out of
 // the environment here, for nobody else reads that.
-func guards(l config.Listener, f *config.File, o Options) guard.Options {
-	token, _ := lookup(o.Environ)(l.CallerTokenEnv)
+func Guards(l config.Listener, f *config.File, o Options) guard.Options {
+	token, _ := Lookup(o.Environ)(l.CallerTokenEnv)
 	g := guard.For(l, cred.Redact(token))
-	g.Namespace, g.Log, g.Meter = readNamespace(f), logging.Named(o.Log, "guard"), o.Meter
+	g.Namespace, g.Log, g.Meter = ReadNamespace(f), o.named("guard"), o.Meter
 	return g
+}
+
+// Subscriber asks for events with the token that the default login has at the time.
+type Subscriber struct{ *Parts }
+
+// Subscribe implements lease.Subscriber.
+func (s Subscriber) Subscribe(ctx context.Context, kind string, each func(vault.Event)) error {
+	return s.logins()[0].Session.Client(s.Client).Subscribe(ctx, kind, each)
 }
