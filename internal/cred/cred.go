@@ -130,6 +130,9 @@ type Secret struct {
 	Auth *Token
 	// Wrap is set when the answer is response-wrapped.
 	Wrap *WrapInfo
+	// MountType is the engine that answered, such as "kv", or "" where the server
+	// does not say.
+	MountType string
 }
 
 // String shows the lease, never the data.

@@ -36,6 +36,7 @@ type answer struct {
 		CreationPath    string    `json:"creation_path"`
 		WrappedAccessor string    `json:"wrapped_accessor"`
 	} `json:"wrap_info"`
+	MountType string `json:"mount_type"`
 }
 
 func (a *answer) secret(now time.Time) *cred.Secret {
@@ -45,8 +46,9 @@ func (a *answer) secret(now time.Time) *cred.Secret {
 		Lease: cred.Lease{
 			ID: a.LeaseID, Duration: lasting(a.LeaseDuration), Renewable: a.Renewable, Issued: now,
 		},
-		Data:     a.Data,
-		Warnings: a.Warnings,
+		Data:      a.Data,
+		Warnings:  a.Warnings,
+		MountType: a.MountType,
 	}
 	if w := a.WrapInfo; w != nil {
 		s.Wrap = &cred.WrapInfo{

@@ -1,0 +1,102 @@
+// Package lambdaenv reads what the environment of a Lambda function says to the
+// extension: the variables of vault-lambda-extension, those of the Vault client,
+// and latchkey's own.
+//
+// It reads nothing itself, the environment is handed in. A value that makes no sense
+// is refused by the variable's name, all of them at once, before anything else
+// happens: a function that starts with half of what it was told is worse than one
+// that does not start. Every variable stands in one table, table.go, which
+// docs/lambda-environment.md is written from.
+package lambdaenv
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"latchkey/internal/config"
+)
+
+// Settings are the environment, understood.
+type Settings struct {
+	// File is what a configuration file would say: vault, auto_auth, one listener.
+	// With Config set it is nil: see Over.
+	File *config.File
+	// Files and Proxy are the run mode.
+	Files, Proxy bool
+	// Secrets are sorted by name; none without Files.
+	Secrets []Secret
+	// FileMode and DirMode are those of files, and of directories that are made for
+	// them.
+	FileMode, DirMode fs.FileMode
+	// Refresh is how often a secret without a lease is read again, 0 for never.
+	Refresh time.Duration
+	// Grace is how long before its end a token counts as over.
+	Grace time.Duration
+	// CacheTTL is how long an answer is kept that is asked for with
+	// X-Vault-Cache-Control, or, with CacheEvery, any; 0 keeps none.
+	CacheTTL   time.Duration
+	CacheEvery bool
+	// FailOpen lets the function start when its secrets are not there.
+	FailOpen bool
+	// InitBudget is how long the start may take, never more than the platform grants.
+	InitBudget time.Duration
+	// InitType is AWS_LAMBDA_INITIALIZATION_TYPE, "on-demand" when it is not set.
+	InitType string
+	// InitLogin has a function under SnapStart log in before its snapshot is taken.
+	InitLogin bool
+	// Revoke has the token revoked at shutdown.
+	Revoke bool
+	// LogLevel may be LogOff.
+	LogLevel slog.Level
+	LogJSON  bool
+	// Config is LATCHKEY_CONFIG: a path, or the configuration itself.
+	Config string
+	// Listen is where the proxy listens: host:port, or the path of a unix socket.
+	Listen string
+	// EnvKeep are names that latchkey-exec leaves in the function's environment.
+	EnvKeep []string
+	// Warnings are worth a line at the start, at level warn.
+	Warnings []string
+}
+
+// LogOff is above every level there is.
+const LogOff slog.Level = 1 << 10
+
+// The values of InitType.
+const (
+	OnDemand               = "on-demand"
+	ProvisionedConcurrency = "provisioned-concurrency"
+	SnapStart              = "snap-start"
+	ManagedInstances       = "lambda-managed-instances"
+)
+
+// Secret is a secret that becomes a file.
+type Secret struct {
+	// Name is what follows VAULT_SECRET_PATH_, empty for the one without a name.
+	Name string
+	// Path is an API path, without /v1/ and without slashes at its ends.
+	Path string
+	// File is absolute and clean.
+	File string
+	// Variable is the variable that names Path.
+	Variable string
+}
+
+// Read understands an environment, a list of NAME=value. The error is
+// config.Problems, each with the name of a variable.
+func Read(environ []string) (*Settings, error) {
+	return nil, errors.New("not yet")
+}
+
+// Over resolves a configuration that was loaded from LATCHKEY_CONFIG together with
+// the environment, sets File and returns it. What only the environment says is
+// added to what the file says; what both say, and not the same, is a problem.
+func (s *Settings) Over(l *config.Loaded) (*config.File, error) {
+	return nil, errors.New("not yet")
+}
+
+// Own are the names of variables that are for the extension alone, and prefixes of
+// such names, which end with *.
+func Own() []string { return nil }
