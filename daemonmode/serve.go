@@ -14,6 +14,7 @@ import (
 	"latchkey/internal/guard"
 	"latchkey/internal/health"
 	"latchkey/internal/listen"
+	"latchkey/internal/sockaddr"
 )
 
 // server is one open listener. Its socket is opened before anything else is
@@ -73,7 +74,7 @@ func (d *daemon) open(j Job) error {
 func (d *daemon) listen(j Job, n opening) error {
 	l := n.Listener
 	s := &server{name: n.name, settings: l}
-	opts := listen.Options{Name: s.name, Log: d.log, Inherited: d.o.Sockets.Named}
+	opts := listen.Options{Name: s.name, Log: d.log, Inherited: d.o.Sockets.Named, Evaluate: sockaddr.Evaluate}
 	var err error
 	if s.socket, s.reload, err = listen.Open(l, opts); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/listen"
 	"latchkey/internal/logging"
+	"latchkey/internal/sockaddr"
 	"latchkey/internal/wiring"
 	"latchkey/oneshot"
 )
@@ -111,7 +112,7 @@ func (v *verdict) offline(s *setup, g given, format string) error {
 func listeners(f *config.File) error {
 	var errs []error
 	for i, l := range f.Listeners {
-		errs = append(errs, listen.Check(l, listen.Options{Name: fmt.Sprintf("listener[%d]", i)}))
+		errs = append(errs, listen.Check(l, listen.Options{Name: fmt.Sprintf("listener[%d]", i), Evaluate: sockaddr.Evaluate}))
 	}
 	return errors.Join(errs...)
 }

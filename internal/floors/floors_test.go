@@ -14,13 +14,16 @@ const beside = 8
 // replaced without knowing those beside it, and no circle can form.
 var floors = map[string]int{
 	// ground: nouns and hand tools
-	"internal/atomicfile": 0,
-	"internal/cred":       0,
-	"internal/environ":    0,
-	"internal/hcl":        0,
-	"internal/meter":      0,
-	"internal/owner":      0,
-	"internal/retry":      0,
+	"internal/atomicfile":  0,
+	"internal/cred":        0,
+	"internal/environ":     0,
+	"internal/envwire":     0,
+	"internal/hcl":         0,
+	"internal/meter":       0,
+	"internal/ref/grammar": 0, // knows what a reference looks like, and nothing else
+	"internal/owner":       0,
+	"internal/retry":       0,
+	"internal/sockaddr":    0,
 
 	// the edges: the file, the server, the log
 	"internal/config":   1,
@@ -58,6 +61,7 @@ var floors = map[string]int{
 
 	// the programs
 	"cmd/latchkey":           4,
+	"cmd/latchkey-exec":      4,
 	"cmd/latchkey-extension": 4,
 
 	// beside the house: fakes, laws, demonstrations

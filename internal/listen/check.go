@@ -20,7 +20,7 @@ func Check(l config.Listener, o Options) error {
 	switch {
 	case strings.HasPrefix(l.Address, inheritedPrefix):
 	case l.Type == "tcp":
-		_, _, err := addressOf(l, at)
+		_, _, err := addressOf(l, o, at)
 		errs = append(errs, err)
 	case l.Type == "unix":
 		_, err := accessOf(l, at)

@@ -34,6 +34,9 @@ type Options struct {
 	// listener of theirs is closed, so that nobody is turned away while one is
 	// opened anew.
 	Inherited func(name string) []*os.File
+	// Evaluate runs the template that an address may be (sockaddr.Evaluate); nil:
+	// there are none.
+	Evaluate func(string) (string, error)
 }
 
 // place is where in the configuration something is wrong.
@@ -105,7 +108,7 @@ func Open(l config.Listener, o Options) (net.Listener, func() error, error) {
 	case strings.HasPrefix(l.Address, inheritedPrefix):
 		ln, err = openInherited(l, o, at)
 	case l.Type == "tcp":
-		ln, err = openTCP(l, at)
+		ln, err = openTCP(l, o, at)
 	case l.Type == "unix":
 		ln, err = openUnix(l, at)
 	default:
@@ -121,8 +124,8 @@ func Open(l config.Listener, o Options) (net.Listener, func() error, error) {
 	return tls.NewListener(ln, certs.config()), certs.reload, nil
 }
 
-func openTCP(l config.Listener, at place) (net.Listener, error) {
-	network, address, err := addressOf(l, at)
+func openTCP(l config.Listener, o Options, at place) (net.Listener, error) {
+	network, address, err := addressOf(l, o, at)
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +146,8 @@ func openTCP(l config.Listener, at place) (net.Listener, error) {
 }
 
 // addressOf is tcpAddress with the place of what is wrong.
-func addressOf(l config.Listener, at place) (network, address string, err error) {
-	if network, address, err = tcpAddress(l.Address); err != nil {
+func addressOf(l config.Listener, o Options, at place) (network, address string, err error) {
+	if network, address, err = tcpAddress(l.Address, o.Evaluate); err != nil {
 		return "", "", at.problem("address", err.Error(), "host:port, such as 127.0.0.1:8200", nil)
 	}
 	return network, address, nil

@@ -27,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 
 	"latchkey/internal/config"
+	"latchkey/internal/sockaddr"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -167,7 +168,7 @@ func TestATCPListenerAnswers(t *testing.T) {
 					t.Skip("this machine has no lo")
 				}
 			}
-			ln, reload := open(t, plain(address), Options{})
+			ln, reload := open(t, plain(address), Options{Evaluate: sockaddr.Evaluate})
 			serve(t, ln)
 			if body, err := get(t, ln, nil); err != nil || body != "hello over HTTP/1.1" {
 				t.Errorf("%q, %v", body, err)
@@ -226,7 +227,7 @@ func TestAnAddressThatCannotBeHadIsToldWithItsPlace(t *testing.T) {
 		{"a path too long", "unix", filepath.Join(t.TempDir(), strings.Repeat("x", 120)), "listener[2].address", "about 100 bytes", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ln, _, err := Open(config.Listener{Type: tc.typ, Address: tc.address, TLSDisable: true, Pos: here}, Options{Name: "listener[2]"})
+			ln, _, err := Open(config.Listener{Type: tc.typ, Address: tc.address, TLSDisable: true, Pos: here}, Options{Name: "listener[2]", Evaluate: sockaddr.Evaluate})
 			if err == nil {
 				_ = ln.Close()
 				t.Fatal("opened")
@@ -445,7 +446,7 @@ func TestACheckOpensNothingAndFindsWhatIsNotHere(t *testing.T) {
 		{config.Listener{Type: "tcp", Address: inheritedPrefix + "api", TLSDisable: true}, "", ""},
 	} {
 		tc.l.Pos.Line = 7 // what asProblem looks for
-		err := Check(tc.l, Options{})
+		err := Check(tc.l, Options{Evaluate: sockaddr.Evaluate})
 		if tc.key == "" {
 			if err != nil {
 				t.Errorf("%s: %v", tc.l.Address, err)
@@ -584,7 +585,7 @@ func FuzzTCPAddress(f *testing.F) {
 		if strings.Contains(s, "Get") {
 			t.Skip("what the machine has is not for a fuzzer")
 		}
-		network, address, err := tcpAddress(s)
+		network, address, err := tcpAddress(s, sockaddr.Evaluate)
 		if err != nil {
 			return
 		}
@@ -595,7 +596,7 @@ func FuzzTCPAddress(f *testing.F) {
 		if ip := net.ParseIP(host); (network == "tcp4") != (ip != nil && ip.To4() != nil && !strings.Contains(host, ":")) {
 			t.Errorf("%q: %s for %q", s, network, host)
 		}
-		n2, a2, err := tcpAddress(address)
+		n2, a2, err := tcpAddress(address, sockaddr.Evaluate)
 		if !strings.Contains(address, "{{") && (err != nil || n2 != network || a2 != address) {
 			t.Errorf("%q is not settled: %s %q, %v", address, n2, a2, err)
 		}
