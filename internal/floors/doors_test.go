@@ -23,7 +23,10 @@ var doors = []door{
 		why:     "the environment a child inherits, its signals and its exit status are decided once",
 		imports: []string{"os/exec"},
 		uses:    []string{"os.StartProcess", "syscall.Exec", "syscall.ForkExec", "syscall.StartProcess"},
-		rooms:   []string{"internal/child"},
+		rooms: []string{
+			"internal/child",
+			"cmd/latchkey-exec", // becomes the program, and links nothing that could be left out
+		},
 	},
 	{
 		danger: "creating a file",

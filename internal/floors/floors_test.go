@@ -45,6 +45,7 @@ var floors = map[string]int{
 	"internal/proxy":      2,
 	"internal/reader":     2,
 	"internal/secretfile": 2,
+	"internal/ref":        2,
 	"internal/session":    2,
 	"internal/sink":       2,
 	"internal/systemd":    2,
