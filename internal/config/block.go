@@ -38,29 +38,30 @@ func (l *lateWarnings) add(p *Problem) {
 	l.list = append(l.list, Warning(*p))
 }
 
-// NewBlock makes a block for tests: values may be strings, numbers, booleans,
+// NewBlock makes a block from values in code, which may be strings, numbers, booleans,
 // durations, file modes, slices and maps of these.
 func NewBlock(typ string, values map[string]any) Block {
-	return Block{Type: typ, n: nodeOf(values)}
+	return Block{Type: typ, n: nodeOf(outside, values)}
 }
 
-func nodeOf(v any) *node {
+func nodeOf(src *source, v any) *node {
+	n := &node{src: src}
 	if m, ok := v.(fs.FileMode); ok {
-		return text(fmt.Sprintf("%#o", uint32(m)))
+		n.text = fmt.Sprintf("%#o", uint32(m))
+		return n
 	}
 	rv := reflect.ValueOf(v)
-	n := &node{src: outside}
 	switch rv.Kind() {
 	case reflect.Map:
 		n.kind = kObject
 		for _, k := range rv.MapKeys() {
-			n.entries = append(n.entries, &entry{key: k.String(), val: nodeOf(rv.MapIndex(k).Interface()), assigned: true})
+			n.entries = append(n.entries, &entry{key: k.String(), val: nodeOf(src, rv.MapIndex(k).Interface()), assigned: true})
 		}
 		slices.SortFunc(n.entries, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
 	case reflect.Slice:
 		n.kind = kList
 		for i := range rv.Len() {
-			n.list = append(n.list, nodeOf(rv.Index(i).Interface()))
+			n.list = append(n.list, nodeOf(src, rv.Index(i).Interface()))
 		}
 	case reflect.Bool:
 		n.kind, n.text = kBool, fmt.Sprint(v)
@@ -107,6 +108,7 @@ func (b Block) Problem(key, text, hint string) *Problem {
 	} else {
 		p.Source = b.n.src.line(b.n.off)
 	}
+	b.n.src.rename(p)
 	return p
 }
 

@@ -17,6 +17,9 @@ const (
 	ModeOnce
 	// ModeDaemon stays.
 	ModeDaemon
+	// ModeExtension stays beside a function: it has files and variables of its own,
+	// which the environment asks for, and starts no process.
+	ModeExtension
 )
 
 // checker collects what the rules find.
@@ -55,6 +58,9 @@ func Check(f *File, m Mode) (warnings []Warning, err error) {
 		c.once()
 	case ModeDaemon:
 		c.staying()
+	case ModeExtension:
+		c.staying()
+		c.beside()
 	}
 	slices.SortStableFunc(c.warns, func(a, b Warning) int { return a.Pos.compare(b.Pos) })
 	return c.warns, c.probs.err()
@@ -91,7 +97,7 @@ func (c *checker) between() {
 	}{
 		{aa == nil && c.mode == ModeOnce, "auto_auth",
 			"is missing, and a one-shot has nothing to do without it", `add auto_auth { method "approle" { ... } }`},
-		{aa == nil && f.Cache == nil && len(f.Listeners) == 0 && c.mode != ModeOnce, "",
+		{aa == nil && f.Cache == nil && len(f.Listeners) == 0 && c.mode != ModeOnce && c.mode != ModeExtension, "",
 			"there is no auto_auth, no cache and no listener: nothing to do", `add auto_auth { method "approle" { ... } }`},
 		{f.Cache != nil && len(f.Listeners)+len(f.Templates)+len(f.EnvTemplates) == 0, "cache",
 			"needs a listener, a template or an env_template", "without one nothing would use the cache"},
@@ -109,13 +115,13 @@ func (c *checker) between() {
 			"cache.enforce_consistency", "is set in cache and in api_proxy", "keep the one in api_proxy"},
 		{f.Cache != nil && f.APIProxy != nil && bothDiffer("fail", f.Cache.WhenInconsistent, f.APIProxy.WhenInconsistent),
 			"cache.when_inconsistent", "is set in cache and in api_proxy", "keep the one in api_proxy"},
-		{aa != nil && len(aa.Sinks)+len(f.Templates)+len(f.EnvTemplates) == 0 && !cacheLends && !proxyLends && !wraps, authPath,
+		{aa != nil && len(aa.Sinks)+len(f.Templates)+len(f.EnvTemplates) == 0 && !cacheLends && !proxyLends && !wraps && c.mode != ModeExtension, authPath,
 			"needs a sink, a template, an env_template, or use_auto_auth_token in api_proxy", noTaker},
 		{wraps && len(f.Templates)+len(f.EnvTemplates) > 0, authPath + ".method.wrap_ttl",
 			"leaves no token to read the templates' secrets with", "set wrap_ttl on the sink instead"},
 		{f.Exec != nil && len(f.EnvTemplates) == 0, "exec",
 			"needs at least one env_template", "to run a command after a file changed, put exec into its template"},
-		{f.Exec == nil && len(f.EnvTemplates) > 0, "env_template[0]",
+		{f.Exec == nil && len(f.EnvTemplates) > 0 && c.mode != ModeExtension, "env_template[0]",
 			"needs exec, the process that gets the variables", `add exec { command = ["..."] }`},
 	}
 	for _, r := range rules {

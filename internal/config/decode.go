@@ -34,11 +34,11 @@ type body struct {
 }
 
 func (d *decoder) problem(off int, key, text, hint string) {
-	d.probs = append(d.probs, &Problem{Pos: d.src.pos(off), Key: key, Text: text, Hint: hint, Source: d.src.line(off)})
+	d.probs = append(d.probs, d.src.problem(off, key, text, hint))
 }
 
 func (d *decoder) warn(off int, key, text, hint string) {
-	d.warns = append(d.warns, Warning{Pos: d.src.pos(off), Key: key, Text: text, Hint: hint, Source: d.src.line(off)})
+	d.warns = append(d.warns, Warning(*d.src.problem(off, key, text, hint)))
 }
 
 // mistake is a problem, or a warning for those who asked to be lenient.

@@ -195,6 +195,11 @@ func (l *Loaded) merge(name string, data []byte, o Options) Problems {
 	if bad != nil {
 		return Problems{bad}
 	}
+	return l.lay(root, src, o)
+}
+
+// lay decodes one tree and lays it over what was loaded before.
+func (l *Loaded) lay(root *node, src *source, o Options) Problems {
 	allowed, _ := o.Env.get(allowDuplicates)
 	d := &decoder{opts: o, src: src, late: l.late, allowed: isTrue(allowed), set: map[string]Pos{}, base: map[string]int{
 		"listener":     len(l.File.Listeners),
@@ -215,7 +220,9 @@ func isTrue(s string) bool {
 
 // lay merges a later file over f.
 func (f *File) lay(later *File, set map[string]Pos, src *source) {
-	f.Sources = append(f.Sources, src.name)
+	if src.called == nil {
+		f.Sources = append(f.Sources, src.name)
+	}
 	f.where.sources[src.name] = src
 	defaults := newFile()
 	for i := range topStanza.keys {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -48,7 +49,9 @@ type resolver struct {
 	env     Env
 	flags   Flags
 	origins Origins
-	probs   Problems
+	// agree makes a variable that says something else than the file a problem.
+	agree bool
+	probs Problems
 }
 
 // Resolve lays the environment and the flags over what the files say: a flag
@@ -60,17 +63,27 @@ type resolver struct {
 // The error is Problems that name the variable, the flag or the place in the
 // file.
 func (l *Loaded) Resolve(flags Flags, env Env) (*File, Origins, error) {
+	return l.resolve(&resolver{env: env, flags: flags})
+}
+
+// Reconcile is Resolve where nothing wins: what the files and the environment both
+// say, they have to say alike.
+func (l *Loaded) Reconcile(env Env) (*File, Origins, error) {
+	return l.resolve(&resolver{env: env, agree: true})
+}
+
+func (l *Loaded) resolve(r *resolver) (*File, Origins, error) {
 	f := *l.File
-	r := &resolver{f: &f, env: env, flags: flags, origins: Origins{}}
+	r.f, r.origins = &f, Origins{}
 	for path, pos := range f.where.set {
-		r.origins[path] = fmt.Sprintf("file %s:%d", pos.File, pos.Line)
+		r.origins[path] = f.origin(path, pos)
 	}
 	r.stanza(&topStanza, "", &f)
 	r.stanza(&vaultStanza, "vault", &f.Vault)
 	r.retries()
 	r.settle()
 	for _, prefix := range prefixes {
-		if v, _ := env.get(prefix + "TOKEN"); v != "" {
+		if v, _ := r.env.get(prefix + "TOKEN"); v != "" {
 			r.origins["token"] = "env " + prefix + "TOKEN"
 			break
 		}
@@ -79,6 +92,15 @@ func (l *Loaded) Resolve(flags Flags, env Env) (*File, Origins, error) {
 		return nil, nil, err
 	}
 	return &f, r.origins, nil
+}
+
+// origin is where a key comes from that some source sets.
+func (f *File) origin(path string, pos Pos) string {
+	src := f.where.sources[pos.File]
+	if src == nil || src.called == nil {
+		return fmt.Sprintf("file %s:%d", pos.File, pos.Line)
+	}
+	return "env " + cmp.Or(src.called(path), pos.File)
 }
 
 // prefixes of environment variables, the one that wins first.
@@ -103,9 +125,20 @@ func (r *resolver) key(k *key, path string, at any) {
 		return
 	}
 	n := text(val)
+	_, short, _ := strings.Cut(name, " ")
+	from, inFile := strings.CutPrefix(r.origins[path], "file ")
+	var was any
+	if inFile = inFile && r.agree; inFile {
+		was = reflect.ValueOf(at).Elem().Interface()
+	}
 	if bad := assign(at, k.typ, k.name, n); bad != nil {
-		_, short, _ := strings.Cut(name, " ")
 		r.probs = append(r.probs, &Problem{Key: short, Text: bad.text, Hint: bad.hint})
+		return
+	}
+	if inFile {
+		if !reflect.DeepEqual(was, reflect.ValueOf(at).Elem().Interface()) {
+			r.probs = append(r.probs, &Problem{Key: short, Text: "is not what " + path + " says in " + from, Hint: "leave one of the two out"})
+		}
 		return
 	}
 	r.origins[path] = name
@@ -268,6 +301,7 @@ func (f *File) problem(path, text, hint string) *Problem {
 			p.Pos = pos
 			if src := f.where.sources[pos.File]; src != nil {
 				p.Source = src.lineNumber(pos.Line)
+				src.rename(p)
 			}
 			break
 		}

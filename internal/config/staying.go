@@ -48,6 +48,31 @@ func (c *checker) staying() {
 	}
 }
 
+// beside says what makes no sense beside a function: the platform starts it, and
+// there is nothing that would hand a token over or a socket in.
+func (c *checker) beside() {
+	f := c.f
+	if f.Exec != nil {
+		c.problem("exec", "the platform starts the function, and nothing else is started here", "latchkey-exec gives it the variables of env_template")
+	}
+	for i := range f.Listeners {
+		if strings.HasPrefix(f.Listeners[i].Address, systemdPrefix) {
+			c.problem(fmt.Sprintf("listener[%d].address", i), "there is no systemd that would hand a socket over", "")
+		}
+	}
+	for _, a := range f.Identities {
+		c.problem(a.path(), "an extension logs in to one identity", "leave out all but one")
+	}
+	if f.AutoAuth != nil && f.AutoAuth.Method.WrapTTL > 0 {
+		c.problem(f.AutoAuth.path()+".method.wrap_ttl", "leaves no token to read secrets with", "set wrap_ttl on the sink instead")
+	}
+	for _, key := range []string{"pid_file", "status_socket"} {
+		if c.isSet(key) {
+			c.warn(key, "is not used by an extension", "")
+		}
+	}
+}
+
 // isVariableName reports whether s could be the name of a variable, and is not
 // as long as a key would be.
 func isVariableName(s string) bool {

@@ -73,6 +73,8 @@ type source struct {
 	name string
 	data []byte
 	json bool
+	// called is set where there is no file: the user has other names for the keys.
+	called Naming
 	// strings are the spans of all quoted strings and heredocs, in order.
 	strings []span
 	// bare are the spans of numbers, and of what stands where a value was
@@ -165,6 +167,9 @@ func (s *source) lineOf(off int) int {
 // pos is the line and column, both from 1, of a byte offset. A column counts
 // characters, so that an editor's cursor goes where the message says.
 func (s *source) pos(off int) Pos {
+	if s.called != nil {
+		return Pos{File: s.name}
+	}
 	off = min(max(off, 0), len(s.data))
 	line := s.lineOf(off)
 	col := s.runesBefore(off) - s.runesBefore(s.starts[line]) + 1
@@ -172,6 +177,23 @@ func (s *source) pos(off int) Pos {
 		col--
 	}
 	return Pos{File: s.name, Line: line + 1, Column: col}
+}
+
+// problem is one about a key at an offset.
+func (s *source) problem(off int, key, text, hint string) *Problem {
+	p := &Problem{Pos: s.pos(off), Key: key, Text: text, Hint: hint, Source: s.line(off)}
+	s.rename(p)
+	return p
+}
+
+// rename has a problem speak of a key as the user does.
+func (s *source) rename(p *Problem) {
+	if s.called == nil {
+		return
+	}
+	if name := s.called(p.Key); name != "" {
+		p.Key, p.Pos = name, Pos{}
+	}
 }
 
 var bom = []byte("\xef\xbb\xbf")
