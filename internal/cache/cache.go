@@ -4,13 +4,15 @@
 // Three kinds of answer are kept. Leased ones and tokens live as long as their
 // lease does, which is kept alive meanwhile (family.go and what belongs to it).
 // Static ones, secrets of a key-value engine, live for a time that the user
-// gives, and are looked at again after it. All others pass.
+// gives, and are looked at again after it. Whatever else a client asks to have kept
+// lives for another such time at most (brief.go). All others pass.
 //
 // The way of a request: Look answers from memory and does nothing else; it
 // allocates nothing and takes one read lock of a shard. Where it has no answer, Do
 // asks the server, once for all who ask the same, and keeps what may be kept.
 // What goes by the cache is reported with Passed. Keep is the one loop of the
-// cache; it checks, sweeps and counts.
+// cache; it checks, sweeps and counts. Who has no place for a loop calls Tend when
+// Due says so.
 //
 // Whoever changes this room: an answer that is too old, or given to somebody who
 // may not have it, is worse than a thousand misses. When in doubt, ask the
@@ -39,6 +41,7 @@ type Options struct {
 	MaxEntries int
 	MaxBytes   int64
 	Static     Static
+	Brief      Brief
 	// KeyHeaders names further request headers that change an answer.
 	KeyHeaders []string
 	Server     Server
@@ -131,6 +134,7 @@ type Cache struct {
 	loners  loners
 	changes changes
 	checks  checks
+	round   round
 	engines engines
 	ours    ours
 	family  family
@@ -187,6 +191,7 @@ func New(o Options) *Cache {
 	c.store.init(o.MaxEntries, o.MaxBytes)
 	c.flights.init()
 	c.checks.wake = make(chan struct{}, 1)
+	c.round.turn = make(chan struct{}, 1)
 	c.ours.tokens = map[string]cred.Redacted{}
 	c.family.init(c)
 	return c

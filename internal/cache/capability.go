@@ -93,14 +93,22 @@ const (
 	sure
 )
 
-func (c *Cache) right(e *entry, now int64) right {
+// barred says whether there is a reason not to believe in a holder's right, besides
+// that it was looked at long ago.
+func (c *Cache) barred(e *entry, now int64) bool {
 	h, checked := e.holder, e.checked.Load()
 	if h.gone.Load() || checked <= c.strict.Load() || checked <= h.strict.Load() || now < checked-slack {
+		return true
+	}
+	ends := h.ends.Load()
+	return ends != 0 && now >= ends
+}
+
+func (c *Cache) right(e *entry, now int64) right {
+	if c.barred(e, now) {
 		return barred
 	}
-	if ends := h.ends.Load(); ends != 0 && now >= ends {
-		return barred
-	}
+	h, checked := e.holder, e.checked.Load()
 	due := checked + c.interval
 	if soft := h.soft.Load(); checked <= soft {
 		due = min(due, soft)
@@ -185,7 +193,7 @@ type ours struct {
 }
 
 // relogged says that an identity of ours has another token now: what is kept for
-// it is checked at once.
+// it is checked at once, or gone where nothing is ever checked.
 func (c *Cache) relogged(name string, tok cred.Redacted) {
 	c.ours.mu.Lock()
 	c.ours.tokens[name] = tok
@@ -200,19 +208,23 @@ func (c *Cache) relogged(name string, tok cred.Redacted) {
 	h.mu.Lock()
 	h.blind = nil
 	h.mu.Unlock()
+	c.outdated(h, tok)
 }
 
-// dead drops the static entries of a token that is no more, and says how many
-// there were.
+// dead drops the static entries of a token that is no more, and those that were
+// made with it and are kept briefly, and says how many there were.
 func (c *Cache) dead(tok cred.Redacted) int {
 	c.store.mu.Lock()
 	defer c.store.mu.Unlock()
 	c.changes.deaths.Add(1)
-	h := c.holders[holderID(exchange.Who{Token: tok})]
-	if h == nil {
-		return 0
+	n := 0
+	if h := c.holders[holderID(exchange.Who{Token: tok})]; h != nil {
+		n = c.bury(h)
 	}
-	return c.bury(h)
+	if c.o.Brief.TTL > 0 {
+		n += len(c.store.removeIf(&c.store.statics, func(e *entry) bool { return e.brief && e.ans.Token.Equal(tok) }))
+	}
+	return n
 }
 
 // bury drops all that is kept for a holder. The store's lock is held.

@@ -117,7 +117,7 @@ func (c *Cache) clear(what clearing) int {
 		return 0
 	case "lease":
 		f.note(event{what: endOfLease, text: what.Value})
-		return f.end(f.byLease[what.Value])
+		return f.end(f.byLease[what.Value]) + f.c.unlease()
 	case "request_path":
 		return f.clearPath(spaceNamed(what.Namespace), what.Value)
 	}

@@ -20,6 +20,8 @@ type question struct {
 	path  uint64 // a number for the method and where it is sent
 	fresh bool   // nothing from memory
 	fetch exchange.Fetch
+	// briefly: the answer may be of an age, as Brief says.
+	briefly bool
 	// From before it was sent: what the store, the family and the clock said then,
 	// and the number of all requests, which no clock turns back.
 	mark  mark
@@ -34,8 +36,8 @@ type question struct {
 // fetch may be called for a caller who has hung up, as long as another waits; its
 // context says when nobody does. It must not change an Answer that it returned.
 func (c *Cache) Do(ctx context.Context, a *exchange.Ask, fetch exchange.Fetch) (*exchange.Answer, error) {
-	k, how := keyOf(a, c.keyHeaders)
-	q := &question{a: a, at: placeOf(a), k: k, fresh: how != usual, fetch: fetch}
+	k, how, briefly := c.way(a)
+	q := &question{a: a, at: placeOf(a), k: k, fresh: how != usual, fetch: fetch, briefly: briefly}
 	switch how {
 	case alone:
 		return c.pass(ctx, q)
@@ -43,10 +45,23 @@ func (c *Cache) Do(ctx context.Context, a *exchange.Ask, fetch exchange.Fetch) (
 		return c.obtain(ctx, q).own(c)
 	}
 	q.path = maphash.String(seed, q.at.full()) ^ maphash.String(seed, a.Method)
+	if briefly {
+		q.path = ^q.path // they may all have what one gets
+	}
 	if c.loners.has(q.path) {
 		return c.alone(ctx, q)
 	}
 	return c.together(ctx, q)
+}
+
+// seat says who waits for one flight: not those who want a new answer for one that
+// may be of an age.
+func (q *question) seat() Key {
+	k := q.k
+	if q.briefly {
+		k[0] = ^k[0]
+	}
+	return k
 }
 
 // own is what the one gets who asked the server.
@@ -96,7 +111,7 @@ func (c *Cache) passed(q *question, ans *exchange.Answer, err error) {
 
 // alone asks for one that nobody waits for; a stored answer is as good.
 func (c *Cache) alone(ctx context.Context, q *question) (*exchange.Answer, error) {
-	if e := c.recall(&q.k, usual, time.Now().UnixNano()); e != nil {
+	if e := c.recall(&q.k, usual, q.briefly, time.Now().UnixNano()); e != nil {
 		return &e.ans, nil
 	}
 	return c.obtain(ctx, q).own(c)
@@ -111,24 +126,26 @@ func (c *Cache) alone(ctx context.Context, q *question) (*exchange.Answer, error
 func (c *Cache) together(ctx context.Context, q *question) (*exchange.Answer, error) {
 	came := c.flights.arrive()
 	for {
-		if e := c.recall(&q.k, usual, time.Now().UnixNano()); e != nil {
+		if e := c.recall(&q.k, usual, q.briefly, time.Now().UnixNano()); e != nil {
 			return &e.ans, nil
 		}
 		m := mark{}
 		if exchange.Reads(q.a.Method) {
 			m = c.changes.mark(q.at)
 		}
-		f, leads := c.flights.join(ctx, q.k, m)
+		f, leads := c.flights.join(ctx, q.seat(), m)
 		if leads {
 			return c.lead(ctx, q, f)
 		}
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			c.flights.leave(q.k, f)
+			c.flights.leave(q.seat(), f)
 			return nil, context.Cause(ctx)
 		}
 		switch out := f.out; {
+		case out.hit != nil && q.briefly:
+			// It is as old as it is when it is given out, so it is looked at then.
 		case out.hit != nil:
 			c.count(out.hit.From)
 			c.coalesced.Add(1)
@@ -146,11 +163,11 @@ func (c *Cache) together(ctx context.Context, q *question) (*exchange.Answer, er
 func (c *Cache) lead(ctx context.Context, q *question, f *flight) (*exchange.Answer, error) {
 	// The context of a request does not end before its handler returns but when its
 	// client hangs up; for the others, this one goes on.
-	stop := context.AfterFunc(ctx, func() { c.flights.leave(q.k, f) })
+	stop := context.AfterFunc(ctx, func() { c.flights.leave(q.seat(), f) })
 	var out outcome
 	defer func() {
 		// Where fetch panicked, everybody goes his own way.
-		c.flights.land(q.k, f, out)
+		c.flights.land(q.seat(), f, out)
 		if out.ans == nil || out.ans.Stream == nil {
 			stop()
 			f.cancel()
@@ -158,7 +175,7 @@ func (c *Cache) lead(ctx context.Context, q *question, f *flight) (*exchange.Ans
 	}()
 	// Another's flight may have landed after we looked in memory and before this one
 	// began; what it brought is there by now.
-	if e := c.recall(&q.k, usual, time.Now().UnixNano()); e != nil {
+	if e := c.recall(&q.k, usual, q.briefly, time.Now().UnixNano()); e != nil {
 		out.hit = &e.ans
 		return out.hit, nil
 	}
@@ -171,7 +188,7 @@ func (c *Cache) obtain(ctx context.Context, q *question) outcome {
 	q.mark, q.since = c.changes.mark(q.at), c.family.since()
 	q.sent, q.turn = time.Now().UnixNano(), c.turns.Add(1)
 	if !q.fresh {
-		if old := c.store.get(&q.k); old != nil && !old.leased {
+		if old := c.store.get(&q.k); old != nil && !old.leased && !old.brief {
 			return c.refresh(ctx, q, old)
 		}
 	}
@@ -192,6 +209,9 @@ func (c *Cache) settle(ctx context.Context, q *question, ans *exchange.Answer, e
 	if ok {
 		out.hit = c.keep(ctx, q, t, ans)
 	}
+	if out.hit == nil && q.briefly {
+		out.hit = c.brief(q, t, ok, ans)
+	}
 	switch {
 	case out.hit != nil:
 		c.loners.remove(q.path)
@@ -211,7 +231,7 @@ func (c *Cache) supersede(q *question, status int) {
 	c.store.mu.Lock()
 	defer c.store.mu.Unlock()
 	old := c.store.get(&q.k)
-	if old == nil || old.leased || old.turn > q.turn || !q.mark.stands() || !c.store.drop(old) {
+	if old == nil || old.leased || old.brief && !q.briefly && status < 300 || old.turn > q.turn || !q.mark.stands() || !c.store.drop(old) {
 		return
 	}
 	if status == http.StatusForbidden || status == http.StatusUnauthorized {

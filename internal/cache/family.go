@@ -417,7 +417,7 @@ func (f *family) end(m *member) int {
 	}
 	n := f.below(m, f.end)
 	if m.lenders > 0 || m.gone {
-		return n
+		return n + f.c.spent(m.secret)
 	}
 	for m.first != nil { // a token of ours, which stays
 		ch := m.first

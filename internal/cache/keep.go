@@ -60,7 +60,7 @@ func (c *Cache) Keep(ctx context.Context) error {
 			k.ready, k.swept, k.counted = now, now, now
 		}
 		if !now.Before(k.ready) {
-			k.verify(ctx)
+			_ = k.verify(ctx) // it is asked again when somebody needs it
 		}
 		if now.Sub(k.counted) >= report || wake == retry.SetBack {
 			k.report()
@@ -76,7 +76,8 @@ func (c *Cache) Keep(ctx context.Context) error {
 
 // setBack moves moments along with the clock: the ends of leases, so that none is
 // later than it was, and what would else be in the future for a long time. Statics
-// see for themselves that they are from the future.
+// see for themselves that they are from the future, and are looked at again; what was
+// kept briefly is not, and goes.
 func (c *Cache) setBack(by time.Duration) {
 	back := func(at *atomic.Int64) {
 		if was := at.Load(); was != 0 {
@@ -88,6 +89,7 @@ func (c *Cache) setBack(by time.Duration) {
 	for _, e := range c.store.leased.entries {
 		back(&e.ends)
 	}
+	c.store.removeIf(&c.store.statics, func(e *entry) bool { return e.brief })
 	for _, h := range c.holders {
 		back(&h.strict)
 		back(&h.soft)
@@ -133,8 +135,9 @@ func (k *keeper) report() {
 	k.reported = s
 }
 
-// verify asks whether those who were answered may still read what they got.
-func (k *keeper) verify(ctx context.Context) {
+// verify asks whether those who were answered may still read what they got. The
+// error says that the server could not tell.
+func (k *keeper) verify(ctx context.Context) error {
 	at := time.Now().UnixNano()
 	waiting := slices.DeleteFunc(k.c.checks.take(), func(e *entry) bool {
 		// It may have been answered, or have gone, since it was put there.
@@ -148,14 +151,15 @@ func (k *keeper) verify(ctx context.Context) {
 			k.failures++
 			k.ready = time.Now().Add(again.Pause(k.failures, err))
 			// Whoever is asked for once more is put on the list again.
-			return
+			return err
 		}
 		k.failures = 0
 		k.ready = time.Now().Add(pace)
 		if len(waiting) > 0 && retry.Until(ctx, k.ready, nil) == retry.Ended {
-			return
+			return ctx.Err()
 		}
 	}
+	return nil
 }
 
 // alike takes those out that one question can be about: of one holder, in one

@@ -39,22 +39,24 @@ const keyRoom = 768
 // header and in the path, escapes that need not be, the order of the query. A path
 // whose meaning depends on who cleans it (empty or dot segments, an escaped
 // slash) has no key.
-func keyOf(a *exchange.Ask, extra []string) (Key, course) {
+//
+// said is whether the client asked for an answer to be kept.
+func keyOf(a *exchange.Ask, extra []string) (k Key, how course, said bool) {
 	var others [8]string // further headers of the server's
 	h := headersOf(a.Header, others[:0])
 	if h.course == alone {
-		return Key{}, alone
+		return Key{}, alone, false
 	}
 	var stack [keyRoom]byte
 	b := appendText(stack[:0], a.Method)
 	at := len(b)
 	b, ok := appendPath(append(b, 0, 0, 0, 0), a.Namespace, a.Path)
 	if !ok {
-		return Key{}, alone
+		return Key{}, alone, false
 	}
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	if b, ok = appendQuery(b, a.Query); !ok {
-		return Key{}, alone
+		return Key{}, alone, false
 	}
 	switch {
 	case a.Who.Lent != "":
@@ -82,7 +84,7 @@ func keyOf(a *exchange.Ask, extra []string) (Key, course) {
 			b = appendHeader(append(b, 'X'), a.Header, name)
 		}
 	}
-	return sha256.Sum256(b), h.course
+	return sha256.Sum256(b), h.course, h.said
 }
 
 func appendText(b []byte, s string) []byte {
@@ -330,6 +332,7 @@ func appendDecoded(b []byte, s string) []byte {
 // headers is what the headers of a request mean for the cache.
 type headers struct {
 	course course
+	said   bool     // cache, or recache
 	others []string // those that belong to the key, besides the configured ones
 }
 
@@ -348,7 +351,9 @@ func headersOf(h http.Header, others []string) headers {
 				// The answer has to be as new as that.
 				out.course = min(out.course, newest)
 			case "X-Vault-Cache-Control":
-				out.course = min(out.course, wished(values))
+				var wish course
+				wish, out.said = wished(values)
+				out.course = min(out.course, wish)
 			default:
 				out.others = append(out.others, name)
 			}
@@ -373,20 +378,22 @@ func bearer(values []string) bool {
 }
 
 // wished reads X-Vault-Cache-Control: the most careful of its words counts, and
-// unknown ones do not.
-func wished(values []string) course {
-	out := usual
+// unknown ones do not. said is whether any of them asks for the answer to be kept.
+func wished(values []string) (how course, said bool) {
+	how = usual
 	for _, list := range values {
 		for list != "" {
 			var word string
 			word, list, _ = strings.Cut(list, ",")
 			switch word = strings.TrimSpace(word); {
 			case strings.EqualFold(word, "nocache"):
-				return alone
+				return alone, false
 			case strings.EqualFold(word, "recache"):
-				out = fill
+				how, said = fill, true
+			case strings.EqualFold(word, "cache"):
+				said = true
 			}
 		}
 	}
-	return out
+	return how, said
 }

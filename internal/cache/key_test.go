@@ -42,8 +42,8 @@ func TestSpellingsOfOneRequestShareAKey(t *testing.T) {
 		"a token in another header":  {ask("GET", "/v1/s/a", "", "", "Authorization", "Bearer t"), ask("GET", "/v1/s/a", "", "", "X-Vault-Token", "t")},
 		"a type where there is none": {ask("GET", "/v1/s/a", "", "", "Content-Type", "application/json"), ask("GET", "/v1/s/a", "", "")},
 	} {
-		a, howA := keyOf(p.a, nil)
-		b, howB := keyOf(p.b, nil)
+		a, howA, _ := keyOf(p.a, nil)
+		b, howB, _ := keyOf(p.b, nil)
 		if a != b || howA != usual || howB != usual {
 			t.Errorf("%s: %v and %v, course %d and %d", name, a, b, howA, howB)
 		}
@@ -89,7 +89,7 @@ func TestDifferentRequestsShareNoKey(t *testing.T) {
 	}
 	seen := map[Key]string{}
 	for name, a := range asks {
-		k, how := keyOf(a, []string{"X-Team", "X-Zone"})
+		k, how, _ := keyOf(a, []string{"X-Team", "X-Zone"})
 		if how != usual {
 			t.Errorf("%s: course %d", name, how)
 		}
@@ -135,7 +135,7 @@ func TestTheCourseOfARequest(t *testing.T) {
 		"unknown":              {ask("GET", "/v1/s/a", "", "", "X-Vault-Cache-Control", "max-age=0"), usual},
 		"state, and no cache":  {ask("GET", "/v1/s/a", "", "", "X-Vault-Cache-Control", "nocache", "X-Vault-Index", "v1:x"), alone},
 	} {
-		if _, got := keyOf(c.a, nil); got != c.want {
+		if _, got, _ := keyOf(c.a, nil); got != c.want {
 			t.Errorf("%s: course %d, want %d", name, got, c.want)
 		}
 	}
@@ -189,8 +189,8 @@ func FuzzKey(f *testing.F) {
 			return a
 		}
 		a, b := make(m1, p1, q1, n1, b1, t1, l1, h1), make(m2, p2, q2, n2, b2, t2, l2, h2)
-		ka, howA := keyOf(a, []string{"X-Team"})
-		kb, howB := keyOf(b, []string{"X-Team"})
+		ka, howA, _ := keyOf(a, []string{"X-Team"})
+		kb, howB, _ := keyOf(b, []string{"X-Team"})
 		if howA == alone || howB == alone {
 			return
 		}
@@ -206,7 +206,7 @@ func FuzzKey(f *testing.F) {
 		if values, err := url.ParseQuery(a.Query); err == nil && len(values) == len(parts) {
 			slices.Reverse(parts)
 			a.Query = strings.Join(parts, "&")
-			if k, how := keyOf(a, []string{"X-Team"}); k != ka || how != howA {
+			if k, how, _ := keyOf(a, []string{"X-Team"}); k != ka || how != howA {
 				t.Fatalf("the order of %q counts", a.Query)
 			}
 		}

@@ -12,11 +12,11 @@ func (c *Cache) Look(a *exchange.Ask) (ans *exchange.Answer, ok bool) {
 	if c.store.entries.Load() == 0 {
 		return nil, false
 	}
-	k, how := keyOf(a, c.keyHeaders)
+	k, how, briefly := c.way(a)
 	if how < newest {
 		return nil, false
 	}
-	e := c.recall(&k, how, time.Now().UnixNano())
+	e := c.recall(&k, how, briefly, time.Now().UnixNano())
 	if e == nil {
 		return nil, false
 	}
@@ -24,7 +24,7 @@ func (c *Cache) Look(a *exchange.Ask) (ans *exchange.Answer, ok bool) {
 }
 
 // recall finds what may be given out now, and counts it as a hit.
-func (c *Cache) recall(k *Key, how course, now int64) *entry {
+func (c *Cache) recall(k *Key, how course, briefly bool, now int64) *entry {
 	e := c.store.get(k)
 	if e == nil {
 		return nil
@@ -32,7 +32,13 @@ func (c *Cache) recall(k *Key, how course, now int64) *entry {
 	if ends := e.ends.Load(); ends != 0 && now >= ends {
 		return nil
 	}
-	if !e.leased {
+	switch {
+	case e.leased:
+	case e.brief:
+		if how == newest || !briefly || !c.timely(e, now) {
+			return nil
+		}
+	default:
 		if how == newest || !c.fresh(e, now) {
 			return nil
 		}

@@ -131,7 +131,7 @@ func BenchmarkKey(b *testing.B) {
 	_, asks := filled(b, 1)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, how := keyOf(asks[0], nil); how != usual {
+		if _, how, _ := keyOf(asks[0], nil); how != usual {
 			b.Fatal(how)
 		}
 	}

@@ -63,6 +63,18 @@ func lastName(path string) (rest, name string) {
 	return "", ""
 }
 
+// plainly is a path without its markers, with a slash at its end.
+func plainly(path string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(path, "/") {
+		if part != "" && !marker(part) {
+			b.WriteString(part)
+			b.WriteByte('/')
+		}
+	}
+	return b.String()
+}
+
 // within says whether all names of part are the last ones of path, markers apart.
 func within(path, part string) bool {
 	for {

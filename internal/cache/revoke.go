@@ -43,6 +43,7 @@ func (c *Cache) observe(a *exchange.Ask, ans *exchange.Answer) {
 	}
 	f.unlock()
 	if !d.renews() {
+		c.unlease()
 		c.forgotten()
 	}
 }
@@ -85,6 +86,7 @@ func (f *family) disowned(a *exchange.Ask, ans *exchange.Answer) {
 	defer f.unlock()
 	f.note(event{what: endOfToken, token: idOf(ans.Token)})
 	f.retire(f.asker(a, ans.Token))
+	f.c.spent(ans.Token)
 }
 
 // deed is a request that revokes or renews something.

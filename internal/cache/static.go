@@ -83,20 +83,25 @@ func (c *Cache) lasts(e *entry, now int64) {
 	e.ends.Store(ends)
 }
 
-// insert puts a static entry into the store, if nothing was written since q was
-// sent. until is when the holder's token ends.
+// untold is the end of a token that nobody asked the server for.
+const untold = -1
+
+// insert puts a static entry, or one that is kept briefly, into the store, if nothing
+// was written since q was sent. until is when the holder's token ends.
 func (c *Cache) insert(q *question, e *entry, h http.Header, until int64) *exchange.Answer {
 	c.store.mu.Lock()
 	ok := false
 	var out dropped
 	if old := c.store.get(&q.k); old != nil && old.turn > q.turn {
 		// An answer that took longer is not the newer one.
-	} else if q.mark.stands() && q.mark.quiet(q.sent) {
+	} else if q.mark.stands() && q.mark.quiet(q.sent) && (!e.brief || c.mayKeep(q, e)) {
 		if e.ans.Header == nil {
 			e.dress(&c.store, h)
 		}
 		e.holder, e.turn = c.holder(q.a.Who), q.turn
-		e.holder.ends.Store(until)
+		if until != untold {
+			e.holder.ends.Store(until)
+		}
 		out, ok = c.store.put(e)
 	}
 	c.store.mu.Unlock()

@@ -821,7 +821,7 @@ func TestAfterTheClockWasSetBackNothingIsFresh(t *testing.T) {
 	story(t, Options{}, func(b *bench) {
 		a := get("t", "secret/data/a")
 		b.want(a, 200, exchange.Miss, "one")
-		k, _ := keyOf(a, nil)
+		k, _, _ := keyOf(a, nil)
 		e := b.store.get(&k)
 		now := time.Now()
 		for back, fresh := range map[time.Duration]bool{0: true, time.Second: true, 3 * time.Second: false, 24 * time.Hour: false} {

@@ -29,6 +29,10 @@ type entry struct {
 	path   []byte
 	in     uint16
 	leased bool
+	// brief is kept as Brief says; leasedBriefly has a lease that nobody renews, and
+	// list names what is below its path.
+	brief, leasedBriefly, list bool
+
 	holder *holder // of a static one
 	// seen is when the server was asked, fresh until when a static answer is good
 	// without asking again. Both, like all times here, are nanoseconds of the wall
@@ -109,6 +113,7 @@ type store struct {
 	leased  ring
 	tails   map[uint64]*entry // statics by the tail of their path
 	heads   map[string]http.Header
+	lists   int // statics that are lists
 
 	cost      atomic.Int64
 	entries   atomic.Int64
@@ -183,6 +188,9 @@ func (s *store) put(e *entry) (out dropped, ok bool) {
 		s.holds.Add(1)
 	} else {
 		s.statics.add(e)
+		if e.list {
+			s.lists++
+		}
 		t := tail(string(e.path))
 		e.next, s.tails[t] = s.tails[t], e
 	}
@@ -209,6 +217,9 @@ func (s *store) remove(e *entry) {
 	} else {
 		s.statics.remove(e)
 		s.unchain(e)
+		if e.list {
+			s.lists--
+		}
 	}
 	if e.holder != nil {
 		e.holder.entries--
@@ -271,6 +282,24 @@ func (s *store) at(path string) int {
 		e = next
 	}
 	return n
+}
+
+// above drops the lists that name what stands at a path, which is given as seen from
+// the root and from its namespace. The lock is held.
+func (s *store) above(paths ...string) {
+	if s.lists == 0 {
+		return
+	}
+	for i, p := range paths {
+		paths[i] = plainly(p)
+	}
+	s.removeIf(&s.statics, func(e *entry) bool {
+		if !e.list {
+			return false
+		}
+		list := string(e.path)
+		return strings.HasPrefix(paths[0], plainly(list)) || strings.HasPrefix(paths[1], plainly(list[e.in:]))
+	})
 }
 
 // manyHeads is how many different sets of headers are shared; there are as many as

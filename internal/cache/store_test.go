@@ -17,7 +17,7 @@ import (
 // lease puts a leased entry into the store, past the family.
 func (b *bench) lease(path string, ends time.Duration, size int) (*exchange.Ask, bool) {
 	a := get("t", path)
-	k, _ := keyOf(a, nil)
+	k, _, _ := keyOf(a, nil)
 	ans := answer(200, `{"lease_id":"x","pad":"`+strings.Repeat("x", size)+`"}`)
 	return a, b.put(k, placeOf(a), ans, life{ends: time.Now().Add(ends), leased: true})
 }
@@ -84,7 +84,7 @@ func TestTheStoreKeepsItsBoundsWhateverComes(t *testing.T) {
 				b.lease("db/creds/"+name, time.Hour, r.IntN(3000))
 			case 1:
 				a := get("t", "db/creds/"+name)
-				k, _ := keyOf(a, nil)
+				k, _, _ := keyOf(a, nil)
 				b.evict(k)
 			case 2:
 				b.Passed(put("t", "secret/data/"+name, "{}"), 204)
@@ -203,7 +203,7 @@ func TestNothingLeasedOutlivesItsEnd(t *testing.T) {
 		if b.has(a) {
 			t.Error("given out at its end")
 		}
-		k, _ := keyOf(a, nil)
+		k, _, _ := keyOf(a, nil)
 		b.extend(k, time.Now().Add(time.Minute))
 		if !b.has(a) {
 			t.Error("gone although it was renewed")
@@ -274,7 +274,7 @@ func TestPathsAreClearedInTheirNamespaceOnly(t *testing.T) {
 		at := func(ns, path string) *exchange.Ask {
 			a := get("t", path)
 			a.Namespace = ns
-			k, _ := keyOf(a, nil)
+			k, _, _ := keyOf(a, nil)
 			b.put(k, placeOf(a), answer(200, "{}"), life{ends: time.Now().Add(time.Hour)})
 			return a
 		}

@@ -24,19 +24,20 @@ type changes struct {
 	all     atomic.Uint32 // writes that may have changed anything
 	until   atomic.Int64  // as of a stripe
 	deaths  atomic.Uint32 // of tokens
+	any     atomic.Uint32 // all writes
 }
 
 // mark is the moment before a request: what was asked for then may be kept as long
 // as the mark stands.
 type mark struct {
-	of                  *changes
-	stripe              *stripe
-	writes, all, deaths uint32
+	of                       *changes
+	stripe                   *stripe
+	writes, all, deaths, any uint32
 }
 
 func (c *changes) mark(at place) mark {
 	s := c.stripe(at.path)
-	return mark{c, s, s.writes.Load(), c.all.Load(), c.deaths.Load()}
+	return mark{c, s, s.writes.Load(), c.all.Load(), c.deaths.Load(), c.any.Load()}
 }
 
 func (c *changes) stripe(path string) *stripe { return &c.stripes[tail(path)%uint64(len(c.stripes))] }
@@ -85,6 +86,8 @@ func (c *Cache) wrote(method string, at place, status int) {
 		// A server without namespaces takes the header and does not mind it, so
 		// that nobody knows in which the write went.
 		c.store.at(at.path)
+		c.changes.any.Add(1)
+		c.store.above(path, at.path)
 	}
 }
 
@@ -100,5 +103,7 @@ func (c *Cache) Touch(path string) {
 	c.store.mu.Lock()
 	s.writes.Add(1)
 	c.store.at(path)
+	c.changes.any.Add(1)
+	c.store.above(path, path)
 	c.store.mu.Unlock()
 }
