@@ -27,10 +27,10 @@ func (s *Session) Keep(ctx context.Context, changed func(cred.Token)) error {
 		case rest:
 			return context.Cause(ctx)
 		case renew:
-			s.renew(ctx)
+			_ = s.renew(ctx) // it is in the state, and told
 		case login:
-			tok, other, err := s.enter(ctx)
-			if err != nil {
+			tok, other, n := s.enter(ctx, s.attempt)
+			if err := s.onwards(n); err != nil {
 				return err
 			}
 			if other {
@@ -55,11 +55,16 @@ func (s *Session) wait(ctx context.Context, watch *watcher) step {
 			return p.do
 		}
 		if retry.Until(ctx, soonest(p.at, watch.next, now.Add(beat)), s.wake) == retry.SetBack {
-			s.o.Log.WarnContext(ctx, "the clock was set back")
-			s.change(func(st *state, _ time.Time) { st.back() })
+			s.setBack(ctx)
 		}
 	}
 	return rest
+}
+
+// setBack notes that the clock was.
+func (s *Session) setBack(ctx context.Context) {
+	s.o.Log.WarnContext(ctx, "the clock was set back")
+	s.change(func(st *state, _ time.Time) { st.back() })
 }
 
 // look returns what is next, and tells the meter, and where it is bad the log, how
@@ -92,43 +97,56 @@ func (s *Session) refresh(ctx context.Context) {
 	}
 }
 
-// enter makes one attempt to log in, and reports whether the token is another
-// than before. Its error ends Keep.
-func (s *Session) enter(ctx context.Context) (tok cred.Token, other bool, err error) {
+// enter makes one attempt to log in, by how, and reports whether the token is
+// another than before. The notice says why there is none; it has no number when
+// the attempt was broken off, which is no failure.
+func (s *Session) enter(ctx context.Context, how func(context.Context) (cred.Token, error)) (tok cred.Token, other bool, n retry.Notice) {
 	start := time.Now()
 	s.change(func(st *state, now time.Time) { st.logins.last = now })
-	tok, err = s.attempt(ctx)
+	tok, err := how(ctx)
 	if err == nil {
 		p := s.change(func(st *state, now time.Time) { other = st.got(tok, now, rand.Float64()) })
 		s.welcome(ctx, tok, start, upcoming(p))
-		return tok, other, nil
+		return tok, other, n
 	}
+	n = retry.Notice{What: s.o.what(), Err: err}
 	if ctx.Err() != nil {
-		return tok, false, nil
+		return tok, false, n
 	}
-	n := retry.Notice{What: s.o.what(), Err: err}
 	s.change(func(st *state, now time.Time) {
 		n.Attempt, n.Next = st.logins.failed(now, s.o.Retry, err)
+		st.refused = retry.IsPermanent(classify(err))
 		st.wrong(err, now)
 	})
+	return tok, false, n
+}
+
+// onwards tells of a failed login that will be tried again, and returns the error
+// that ends Keep when it will not.
+func (s *Session) onwards(n retry.Notice) error {
+	if n.Attempt == 0 {
+		return nil
+	}
 	if s.o.Retry.Attempts < 0 || n.Attempt < s.o.Retry.Attempts {
 		s.notice(n)
-		return tok, false, nil
+		return nil
 	}
+	err := n.Err
 	if n.Attempt > 1 {
 		err = &retry.Exhausted{Attempts: n.Attempt, Last: err}
 	}
-	return tok, false, fmt.Errorf("%w: %w", ErrLogin, err)
+	return fmt.Errorf("%w: %w", ErrLogin, err)
 }
 
-// renew makes one attempt to extend the token's lease.
-func (s *Session) renew(ctx context.Context) {
+// renew makes one attempt to extend the token's lease, and returns why it failed;
+// all that follows is noted.
+func (s *Session) renew(ctx context.Context) error {
 	start := time.Now()
 	var value cred.Redacted
 	s.change(func(st *state, now time.Time) { st.renewals.last, value = now, st.token.Value })
 	lease, err := s.extend(ctx, value)
 	if err != nil && ctx.Err() != nil {
-		return
+		return err
 	}
 	s.o.Meter.Time("token.renewal.time", time.Since(start))
 	s.o.Meter.Count("token.renewal."+outcome(err), 1)
@@ -136,7 +154,7 @@ func (s *Session) renew(ctx context.Context) {
 	case err == nil:
 		p := s.change(func(st *state, now time.Time) { st.extended(lease, now, rand.Float64()) })
 		s.o.Log.InfoContext(ctx, "token renewed", "ttl", lease.Duration, upcoming(p))
-		return
+		return nil
 	case errors.Is(err, vault.ErrInvalidToken):
 		s.Invalidate(value)
 	case refused(err):
@@ -153,6 +171,7 @@ func (s *Session) renew(ctx context.Context) {
 		s.notice(n)
 	}
 	s.change(func(st *state, now time.Time) { st.wrong(err, now) })
+	return err
 }
 
 // refused reports whether the server said no, so that asking again is of no use.

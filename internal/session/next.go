@@ -43,38 +43,40 @@ func (s *state) next(now time.Time) plan {
 // renewAt is the moment of the next renewal, zero for none. Renewals are tried
 // to the very end of the lease: a token outlives every outage shorter than what
 // is left of it.
-func (s *state) renewAt(now time.Time) time.Time {
-	lease := s.token.Lease
+func (s *state) renewAt(now time.Time) time.Time { return s.renewals.hold(s.renewDue(now), now) }
+
+// renewDue is renewAt without the pause after a failure.
+func (s *state) renewDue(now time.Time) time.Time {
+	lease := s.lease()
 	if s.invalid || s.fixed || s.usedUp() || s.token.Value.Empty() || lease.Duration <= 0 || lease.Expired(now) {
 		return time.Time{}
 	}
-	at := lease.RenewAt(renewFrom + (renewTo-renewFrom)*s.dice)
 	if s.doubtful(now) {
-		at = now
+		return now
 	}
-	return s.renewals.hold(at, now)
+	return lease.RenewAt(renewFrom + (renewTo-renewFrom)*s.dice)
 }
 
 // loginAt is the moment of the next login, zero for none.
-func (s *state) loginAt(now time.Time) time.Time {
-	lease := s.token.Lease
-	var at time.Time
+func (s *state) loginAt(now time.Time) time.Time { return s.logins.hold(s.loginDue(now), now) }
+
+// loginDue is loginAt without the pause after a failure.
+func (s *state) loginDue(now time.Time) time.Time {
+	lease := s.lease()
 	switch {
 	case !s.held(), s.invalid, s.wanted, s.usedUp():
-		at = now
+		return now
 	case s.token.Wrap != nil, lease.Duration <= 0:
 		// Who unwraps a token looks after it, and one without an end needs
 		// nobody to.
 		return time.Time{}
 	case !s.fixed && !s.doubted:
-		at = lease.Expires()
+		return lease.Expires()
 	case s.doubtful(now):
-		at = now
-	default:
-		left := float64(lease.Expires().Sub(s.fixedAt))
-		at = s.fixedAt.Add(time.Duration(left * (loginFrom + (loginTo-loginFrom)*s.dice)))
+		return now
 	}
-	return s.logins.hold(at, now)
+	left := float64(lease.Expires().Sub(s.fixedAt))
+	return s.fixedAt.Add(time.Duration(left * (loginFrom + (loginTo-loginFrom)*s.dice)))
 }
 
 // The share of a lease that goes by before something is done about its end.
@@ -99,10 +101,11 @@ type brake struct {
 	last, until time.Time
 }
 
-// hold moves a moment behind the pause. A last request in the future means
-// that the clock was set back, and then the times of the brake mean nothing.
+// hold moves a moment behind the pause; one that never comes stays that. A last
+// request in the future means that the clock was set back, and then the times of
+// the brake mean nothing.
 func (b brake) hold(at, now time.Time) time.Time {
-	if now.Before(b.last) {
+	if at.IsZero() || now.Before(b.last) {
 		return at
 	}
 	return latest(at, b.until, b.last.Add(floor))

@@ -1,10 +1,11 @@
 // Package session is the one token of a run and the machine that keeps it good.
 //
-// There are two ways to use it. Login gets a token, as often as the schedule
-// says, and that is all; Keep gets one and sees to it that there always is one.
-// What is next and when is decided in one place, by a function of the state and
-// the clock (next.go); what happens changes the state in one place (state.go);
-// keep.go waits and asks. Nothing here knows which mode it serves.
+// There are three ways to use it. Login gets a token, as often as the schedule
+// says, and that is all; Keep gets one and sees to it that there always is one; a
+// Pulled does so whenever it is asked, for a process that may be frozen. What is
+// next and when is decided in one place, by a function of the state and the clock
+// (next.go); what happens changes the state in one place (state.go); keep.go and
+// pull.go wait and ask. Nothing here knows which mode it serves.
 package session
 
 import (
@@ -50,7 +51,7 @@ type Options struct {
 // what is being tried, for messages.
 func (o Options) what() string { return fmt.Sprintf("log in by %s at %s", o.Name, o.Mount) }
 
-// Session is the token state of a run. Login, Keep and Close belong to one
+// Session is the token state of a run. Login, Keep, Pull and Close belong to one
 // goroutine; all else is safe for concurrent use.
 type Session struct {
 	// method is what was given, for its abilities; entry what to log in with.
@@ -174,7 +175,7 @@ func (s *Session) Revoke(ctx context.Context) error {
 	if err := s.client.Wrapping(0).As(value).RevokeSelf(ctx); err != nil {
 		return fmt.Errorf("revoke token: %w", err)
 	}
-	s.change(func(st *state, _ time.Time) { *st = state{counted: st.counted} })
+	s.change(func(st *state, _ time.Time) { *st = state{counted: st.counted, grace: st.grace} })
 	if s.o.Handover != nil {
 		if err := s.o.Handover.Forget(); err != nil {
 			return fmt.Errorf("forget the revoked token: %w", err)

@@ -40,12 +40,16 @@ type state struct {
 	left, reserve int
 
 	renewals, logins brake
-	counted          struct{ renewals, logins int }
+	// refused: the last login was, and no waiting mends that.
+	refused bool
+	counted struct{ renewals, logins int }
 
 	err   error
 	errAt time.Time
 	// told is what has been said of the token's end.
 	told alarm
+	// grace is how long before its end a token is to be replaced at the latest.
+	grace time.Duration
 }
 
 // young is the age below which an invalid token makes the next login wait.
@@ -60,6 +64,21 @@ func (s *state) live(now time.Time) bool {
 
 func (s *state) usedUp() bool { return s.limited && s.left <= 0 }
 
+// lease is the token's without the grace, of which no token has more than half of
+// its life.
+func (s *state) lease() cred.Lease {
+	l := s.token.Lease
+	if l.Duration > 0 {
+		l.Duration = max(l.Duration-min(s.grace, s.granted/2), 1)
+	}
+	return l
+}
+
+// fresh reports whether the token can be used, and need not be replaced first.
+func (s *state) fresh(now time.Time) bool {
+	return s.live(now) && (!s.lease().Expired(now) || s.doubtful(now))
+}
+
 // got takes a token from a login and reports whether it is another than before.
 func (s *state) got(tok cred.Token, now time.Time, dice float64) bool {
 	other := tok.Value.Empty() || !tok.Value.Equal(s.token.Value)
@@ -69,7 +88,7 @@ func (s *state) got(tok cred.Token, now time.Time, dice float64) bool {
 	}
 	*s = state{
 		token: tok, since: now, granted: tok.Lease.Duration, dice: dice,
-		short: short, counted: s.counted, logins: brake{last: s.logins.last},
+		short: short, counted: s.counted, logins: brake{last: s.logins.last}, grace: s.grace,
 	}
 	s.counted.logins++
 	s.limit(tok.Uses)
@@ -122,6 +141,10 @@ func (s *state) lost(now time.Time, pause func(times int) time.Duration) (news b
 	s.logins.until = latest(s.logins.until, now.Add(pause(s.short)))
 	return true
 }
+
+// dismiss notes that the token is not to be used any more, though the server may
+// know it. Nothing puts the login off but the pause that there is.
+func (s *state) dismiss() { s.invalid = s.held() }
 
 // replace notes that another token is wanted although this one is good, and
 // reports whether that is news. What failed so far has no say in it, for the
