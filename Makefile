@@ -12,7 +12,7 @@ BENCHLEASES ?= 100,1000,10000
 TAGS := timberjack_nozstd
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES     := . e2e e2e/formats bench
+MODULES     := . e2e e2e/formats bench samples/lambda/go
 
 # The race detector is built with C. Where there is no compiler, say so and test
 # without it rather than not at all.
@@ -84,6 +84,13 @@ bench-proxy: build ## latchkey's proxy beside vault agent, nginx and a bare hand
 
 build: ## a static, stripped, reproducible bin/latchkey
 	CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/latchkey ./cmd/latchkey
+
+.PHONY: layer sbom
+layer: ## the zips of the Lambda extension in dist/, one per architecture, each with its bill of materials
+	go run ./layer/mklayer -version $(VERSION) -tags $(TAGS) -unpacked -out dist
+
+sbom: build ## the bill of materials of bin/latchkey (CycloneDX); make layer writes those of the zips
+	go run ./layer/mklayer -version $(VERSION) -tags $(TAGS) -bill bin/latchkey
 
 docs: ## write docs/configuration.md and the lists of linked packages anew
 	go test ./internal/config -run TestReference -update

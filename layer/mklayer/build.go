@@ -15,9 +15,10 @@ import (
 // builder compiles programs so that the result follows from the source, the
 // version and the toolchain, and from nothing of this machine.
 type builder struct {
-	version string
-	tags    string
-	dir     string // of the module; the current directory when empty
+	version  string
+	tags     string
+	dir      string // of the module; the current directory when empty
+	unpacked bool   // write directories too
 }
 
 // program is one compiled program.

@@ -54,9 +54,33 @@ func (b builder) layer(l layer, arch, tmp, zip string) (int, error) {
 	if err := os.WriteFile(zip, packed.Bytes(), 0o644); err != nil {
 		return 0, err
 	}
+	if b.unpacked {
+		if err := unpack(strings.TrimSuffix(zip, ".zip"), entries); err != nil {
+			return 0, err
+		}
+	}
 	bill, err := bom(filepath.Base(zip), b.version, packed.Bytes(), programs)
 	if err != nil {
 		return 0, err
 	}
 	return packed.Len(), os.WriteFile(strings.TrimSuffix(zip, ".zip")+".cdx.json", bill, 0o644)
+}
+
+// unpack puts entries into a directory, as Lambda puts them into /opt. What was
+// there before goes: Lambda would start what an older version left in
+// extensions/.
+func unpack(dir string, entries []entry) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := filepath.Join(dir, e.path)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, e.content, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }

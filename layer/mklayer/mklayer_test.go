@@ -179,6 +179,25 @@ func TestTheOrderOfFilesDoesNotChangeAZip(t *testing.T) {
 	}
 }
 
+func TestUnpackingLeavesNothingOfAnOlderLayer(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "layer")
+	for _, entries := range [][]entry{
+		{{"extensions/old", []byte("1")}},
+		{{"extensions/new", []byte("2")}, {"wrapper", []byte("3")}},
+	} {
+		if err := unpack(dir, entries); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "extensions", "*"))
+	if err != nil || len(found) != 1 || filepath.Base(found[0]) != "new" {
+		t.Errorf("%v, %v", found, err)
+	}
+	if i, err := os.Stat(filepath.Join(dir, "wrapper")); err != nil || i.Mode().Perm()&0o111 != 0o111 {
+		t.Errorf("%v, %v", i, err)
+	}
+}
+
 func TestAFlavourThatIsNotThereIsNamed(t *testing.T) {
 	err := run(builder{dir: root}, t.TempDir(), []string{"medium"}, []string{"amd64"})
 	if err == nil || !strings.Contains(err.Error(), `"medium"`) {
