@@ -24,7 +24,7 @@ type credentials struct {
 // for. It is there before this program starts, and is replaced as a whole when the
 // secret changes; so read it when it is needed, not once at the start.
 func fromFile() (c credentials, err error) {
-	text, err := os.ReadFile(cmp.Or(os.Getenv("APP_SECRET_FILE"), "/tmp/vault/db.json"))
+	text, err := os.ReadFile(cmp.Or(os.Getenv("VAULT_SECRET_FILE_DB"), "/tmp/vault/db.json"))
 	if err != nil {
 		return c, err
 	}

@@ -12,7 +12,7 @@ const vault = nodeVault({
 // before this module is loaded, and is replaced as a whole when the secret
 // changes; so read it when it is needed, not once at the start.
 async function fromFile() {
-  const name = process.env.APP_SECRET_FILE ?? '/tmp/vault/db.json';
+  const name = process.env.VAULT_SECRET_FILE_DB ?? '/tmp/vault/db.json';
   const answer = JSON.parse(await readFile(name, 'utf8'));
   // KV version 2 puts a secret into data.data; version 1 and most other engines
   // into data.

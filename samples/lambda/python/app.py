@@ -17,7 +17,7 @@ def from_file():
     It is there before this module is loaded, and is replaced as a whole when the
     secret changes; so read it when it is needed, not once at the start.
     """
-    name = os.environ.get("APP_SECRET_FILE", "/tmp/vault/db.json")
+    name = os.environ.get("VAULT_SECRET_FILE_DB", "/tmp/vault/db.json")
     with open(name, encoding="utf-8") as f:
         # KV version 2 puts a secret into data.data; version 1 and most other
         # engines into data.

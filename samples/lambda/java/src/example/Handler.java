@@ -54,7 +54,7 @@ public final class Handler {
      * it is there from the first invocation on, not while the snapshot is made.
      */
     Credentials fromFile() throws IOException {
-        return Credentials.from(Files.readString(Path.of(env("APP_SECRET_FILE", "/tmp/vault/db.json"))));
+        return Credentials.from(Files.readString(Path.of(env("VAULT_SECRET_FILE_DB", "/tmp/vault/db.json"))));
     }
 
     /**
