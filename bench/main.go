@@ -6,6 +6,7 @@
 //	go run . -n 1,50,2000
 //	go run . -daemon -leases 100,1000,10000
 //	go run . -proxy
+//	go run . -extension
 //
 // The contenders take turns, so that a busy moment hits all of them. The
 // server is the real one, on the loopback, in plain HTTP; requests are counted
@@ -26,6 +27,12 @@
 // and what happens when all clients miss the same one at once, is measured before
 // a fake server, which answers at once or when it is told. That takes ten
 // minutes.
+//
+// With -extension it measures what stands beside a function in Lambda: latchkey's
+// two extensions, the bare floor of one and, where LATCHKEY_VLE names its binary,
+// vault-lambda-extension, with the whole of a processor and with what a function of
+// 128 MB has of one. The platform and the server are handlers of its own, which
+// answer at once. Linux, five minutes; the limit needs root.
 package main
 
 import (
@@ -71,6 +78,9 @@ var (
 	entries     = flag.Int("entries", 100000, "-proxy: secrets in a full cache")
 	waiters     = flag.Int("waiters", 1000, "-proxy: clients that miss the same secret at once")
 	profileDir  = flag.String("profiles", "", "-proxy: directory for profiles of latchkey under each load")
+
+	lambdas    = flag.Bool("extension", false, "measure the extensions of Lambda functions")
+	startTimes = flag.Int("starts", 30, "-extension: cold starts of each")
 )
 
 func main() {
@@ -118,6 +128,14 @@ func run(ctx context.Context) (err error) {
 		r.print(os.Stdout)
 		return nil
 	}
+	if *lambdas {
+		var r extensionReport
+		if err := t.extensions(ctx, &r); err != nil {
+			return err
+		}
+		r.print(os.Stdout)
+		return nil
+	}
 	var r report
 	if err := t.near(ctx, ns, &r); err != nil {
 		return err
@@ -153,7 +171,7 @@ func numbers(name, text string, most int) ([]int, error) {
 type tools struct {
 	work                            string
 	measure, floor, latchkey, vault string
-	bare                            string
+	bare, trivial                   string
 	debian                          debian.Tree
 }
 

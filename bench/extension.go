@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The extensions, by the names the report uses.
+const (
+	nameFloorExt = "floor extension"
+	nameExt      = "latchkey"
+	nameFullExt  = "latchkey, full"
+	nameVLE      = "vault-lambda-ext."
+)
+
+// envVLE names the binary of vault-lambda-extension, and envExt one of ours.
+const (
+	envVLE = "LATCHKEY_VLE"
+	envExt = "LATCHKEY_EXTENSION"
+)
+
+// extension is a program to be measured.
+type extension struct {
+	name, binary string
+	// proxy says that it answers on proxyAddress; own is that it listens elsewhere
+	// if LATCHKEY_LISTEN says so.
+	proxy, own bool
+}
+
+// proxyAddress is where extensions listen, which vault-lambda-extension cannot
+// change.
+const proxyAddress = "127.0.0.1:8200"
+
+// extensions measures the programs that give functions their secrets.
+func (t *tools) extensions(ctx context.Context, r *extensionReport) error {
+	all, err := t.findExtensions(ctx)
+	if err != nil {
+		return err
+	}
+	if l, err := net.Listen("tcp", proxyAddress); err != nil {
+		return fmt.Errorf("%s is taken, and vault-lambda-extension listens nowhere else: %w", proxyAddress, err)
+	} else if err := l.Close(); err != nil {
+		return err
+	}
+	r.order = all
+	for _, secure := range []bool{false, true} {
+		if err := t.standing(ctx, secure, func(s *stand) error { return t.starts(ctx, s, r) }); err != nil {
+			return err
+		}
+	}
+	return t.standing(ctx, false, func(s *stand) error {
+		for _, of := range []func(context.Context, *stand, *extensionReport) error{t.throttled, t.lives, t.herdOfStarts, t.extensionHits} {
+			if err := of(ctx, s, r); err != nil {
+				return err
+			}
+		}
+		return t.weigh(ctx, r)
+	})
+}
+
+func (t *tools) standing(ctx context.Context, secure bool, use func(*stand) error) error {
+	dir, err := os.MkdirTemp(t.work, "stand-")
+	if err != nil {
+		return err
+	}
+	s, err := newStand(dir, secure)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return use(s)
+}
+
+// findExtensions builds what is ours and finds what is not.
+func (t *tools) findExtensions(ctx context.Context) ([]extension, error) {
+	floor, err := build(ctx, t.work, ".", "./floorext")
+	if err != nil {
+		return nil, err
+	}
+	if t.trivial, err = build(ctx, t.work, ".", "./floorext/runtime"); err != nil {
+		return nil, err
+	}
+	all := []extension{{name: nameFloorExt, binary: floor}}
+	if t.latchkey != "" {
+		small := os.Getenv(envExt)
+		if small == "" {
+			if small, err = build(ctx, t.work, "..", "./cmd/latchkey-extension"); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, extension{name: nameExt, binary: small, proxy: true, own: true},
+			extension{name: nameFullExt, binary: t.latchkey, proxy: true, own: true})
+	}
+	if peer := os.Getenv(envVLE); peer != "" {
+		all = append(all, extension{name: nameVLE, binary: peer, proxy: true})
+	} else {
+		fmt.Fprintf(os.Stderr, "bench: %s names no vault-lambda-extension, so it is not measured\n", envVLE)
+	}
+	return all, nil
+}
+
+// started is an extension that has registered and asked for its first event.
+type started struct {
+	*lambda
+	file    string // what it wrote
+	started time.Time
+}
+
+// coldStart starts an extension and waits until it is ready; runtime starts the
+// function's runtime as soon as the extension has registered, as Lambda does.
+func (t *tools) coldStart(ctx context.Context, e extension, s *stand, l *limit, runtime bool, more ...string) (_ *started, err error) {
+	own, err := os.MkdirTemp(t.work, "extension-")
+	if err != nil {
+		return nil, err
+	}
+	p, err := newLambda()
+	if err != nil {
+		return nil, err
+	}
+	on := &started{lambda: p, file: filepath.Join(own, "vault", "secret.json")}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", e.name, err)
+			on.end()
+		}
+	}()
+	if err := on.launch(t, e, s, l, own, more); err != nil {
+		return on, err
+	}
+	if err := on.await(ctx, &on.registered); err != nil {
+		return on, err
+	}
+	if runtime {
+		r, _, err := t.exec(p.url, []string{t.trivial}, filepath.Join(own, "runtime.log"), l)
+		if err != nil {
+			return on, err
+		}
+		defer r.kill()
+		if err := on.await(ctx, &on.runtime); err != nil {
+			return on, err
+		}
+	}
+	if err := on.await(ctx, &on.ready); err != nil {
+		return on, err
+	}
+	text, err := os.ReadFile(on.file)
+	if err != nil || !strings.Contains(string(text), standValue) {
+		return on, fmt.Errorf("the secret is not in its file: %q, %w%s", text, err, tail(on.ext.log))
+	}
+	return on, nil
+}
+
+// launch starts the extension alone.
+func (on *started) launch(t *tools, e extension, s *stand, l *limit, own string, more []string) (err error) {
+	defer close(on.launched)
+	env := append([]string{
+		"VAULT_ADDR=" + s.URL, "VAULT_AUTH_PROVIDER=aws", "VAULT_AUTH_ROLE=bench",
+		"VAULT_SECRET_PATH=" + standSecret, "VAULT_SECRET_FILE=" + on.file,
+		"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=ASIABENCHBENCHBENCH0", "AWS_SECRET_ACCESS_KEY=benchbenchbenchbenchbenchbenchbenchbench",
+		"AWS_SESSION_TOKEN=" + strings.Repeat("bench", 80), "AWS_LAMBDA_FUNCTION_NAME=bench", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128",
+		"AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand",
+	}, more...)
+	if s.ca != "" {
+		env = append(env, "VAULT_CACERT="+s.ca)
+	}
+	on.ext, on.started, err = t.exec(on.url, []string{e.binary}, filepath.Join(own, "log"), l, env...)
+	if err != nil {
+		on.ext = nil
+	}
+	return err
+}
+
+// exec starts a program with an address of the platform, and nothing else but env
+// in its environment.
+func (t *tools) exec(api string, argv []string, log string, l *limit, env ...string) (*resident, time.Time, error) {
+	out, err := os.Create(log)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer out.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "AWS_LAMBDA_RUNTIME_API=" + api}, env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	r := &resident{name: filepath.Base(argv[0]), log: log}
+	var at time.Time
+	if r.ended, at, err = launch(cmd, l); err != nil {
+		return nil, at, err
+	}
+	r.pid = cmd.Process.Pid
+	return r, at, nil
+}
+
+// kill ends a program that has no more to say.
+func (r *resident) kill() {
+	_ = syscall.Kill(-r.pid, syscall.SIGKILL)
+	<-r.ended
+}
+
+// end ends the extension and its platform, whatever state it is in.
+func (on *started) end() {
+	if on.ext != nil {
+		on.ext.kill()
+	}
+	on.close()
+}
