@@ -1,5 +1,6 @@
 package example;
 
+import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -115,11 +116,15 @@ final class Json {
                 case 't':
                     return '\t';
                 case 'u':
-                    if (at + 4 > text.length()) {
-                        throw wrong();
+                    int code = 0;
+                    for (int i = 0; i < 4; i++) {
+                        int digit = Character.digit(next(), 16);
+                        if (digit < 0) {
+                            throw wrong();
+                        }
+                        code = code << 4 | digit;
                     }
-                    at += 4;
-                    return (char) Integer.parseInt(text.substring(at - 4, at), 16);
+                    return (char) code;
                 default:
                     return c;
             }
@@ -142,7 +147,11 @@ final class Json {
                 case "false":
                     return false;
                 default:
-                    return new java.math.BigDecimal(word);
+                    try {
+                        return new BigDecimal(word);
+                    } catch (NumberFormatException e) {
+                        throw wrong();
+                    }
             }
         }
 
