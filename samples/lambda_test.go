@@ -99,7 +99,7 @@ func TestTheJavaFunctionCompilesAndReadsJSON(t *testing.T) {
 		{`{"a": 1} x`, "refused: not JSON at character 10"},
 		{`{"a": "half`, "refused: not JSON at character 11"},
 		{`{"a": `, "refused: not JSON at character 6"},
-		{`{"a": "\u00"}`, "refused: not JSON at character 11"},
+		{`{"a": "\u00"}`, "refused: not JSON at character 12"},
 		{`{"a": 1.2.3}`, "refused: not JSON at character 11"},
 	}
 	args := []string{"-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-Dsun.jnu.encoding=UTF-8", "-cp", dir, "example.Reads"}
