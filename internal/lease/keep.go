@@ -18,16 +18,21 @@ import (
 func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
-	return rounds(ctx, m.wake, m.rewind, func(now time.Time) time.Time {
-		p := m.plan(now)
-		if len(p.moved) > 0 {
-			changed(p.moved)
-		}
-		for _, t := range p.tasks {
-			crew.Go(func() { m.do(ctx, t) })
-		}
-		return p.at
+	return rounds(ctx, &clock{}, m.wake, m.rewind, func(now time.Time) (time.Time, bool) {
+		return m.turn(ctx, &crew, now, ahead{}, changed).at, false
 	})
+}
+
+// turn begins what is to be done now, and tells what moved.
+func (m *Manager) turn(ctx context.Context, crew *sync.WaitGroup, now time.Time, a ahead, changed func([]string)) plan {
+	p := m.plan(now, a)
+	if len(p.moved) > 0 {
+		changed(p.moved)
+	}
+	for _, t := range p.tasks {
+		crew.Go(func() { m.do(ctx, t) })
+	}
+	return p
 }
 
 // rewind counts everything by a clock that was set back. What can be renewed is
@@ -73,17 +78,19 @@ type plan struct {
 	tasks []task
 	// at is when to look again without being told to, zero for never.
 	at time.Time
+	// idle says that nothing is under way.
+	idle bool
 }
 
 // overdue is how late the first in the queue may be without anybody looking
 // what comes to its end meanwhile.
 const overdue = 2 * time.Second
 
-// plan takes from the queue what is due, as much as may be under way.
-func (m *Manager) plan(now time.Time) plan {
+// plan takes from the queue what is to be done, as much as may be under way.
+func (m *Manager) plan(now time.Time, a ahead) plan {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var p plan
+	p := plan{idle: m.working == 0}
 	for key := range m.moved {
 		p.moved = append(p.moved, key)
 	}
@@ -94,13 +101,22 @@ func (m *Manager) plan(now time.Time) plan {
 	if m.gate.failures > 0 || len(m.queue) > 0 && m.queue[0].due.Before(now.Add(-overdue)) {
 		m.watch(now)
 	}
-	for len(m.queue) > 0 && m.gate.room(now) > 0 && !m.queue[0].due.After(now) {
+	var left []*entry
+	for len(m.queue) > 0 && m.gate.room(now) > 0 && !m.queue[0].due.After(later(now, a.by)) {
 		e := heap.Pop(&m.queue).(*entry)
-		if f := m.flights[e.key]; f != nil && f.keeps != e {
-			continue // somebody asks for it already, and puts it back
+		switch f := m.flights[e.key]; {
+		case !e.wanted(a, now):
+			left = append(left, e)
+		case f != nil && f.keeps != e:
+			// Somebody asks for it already, and puts it back.
+		default:
+			p.tasks = append(p.tasks, m.begin(e, now))
 		}
-		p.tasks = append(p.tasks, m.begin(e, now))
 	}
+	for _, e := range left {
+		m.queue.put(e)
+	}
+	p.idle = m.working == 0
 	switch {
 	case m.gate.failures > 0:
 		// Time goes on for what waits, so it is looked at meanwhile.
@@ -125,6 +141,7 @@ func (m *Manager) begin(e *entry, now time.Time) task {
 		m.board(e)
 	}
 	m.gate.busy++
+	m.working++
 	return task{
 		e: e, act: e.act, id: m.id, leaseID: e.lease.ID, granted: e.granted, version: e.version, blind: e.blind,
 		era: m.era, epoch: m.gate.epoch,
@@ -196,6 +213,7 @@ func (m *Manager) done(t task, o outcome, ended bool) {
 	defer m.mu.Unlock()
 	defer m.nudge()
 	m.gate.busy--
+	m.working--
 	e := t.e
 	if t.act == fetch {
 		defer m.arrive(e, cred.Result{Secret: o.secret, Err: o.err}, o.err != nil && ended)

@@ -125,6 +125,11 @@ type Manager struct {
 	arrival chan struct{}
 	// watched is when somebody last looked for what comes to its end.
 	watched time.Time
+	// working counts the tasks under way.
+	working int
+	// tending is held by who is in Tend, clock serves those who come and go.
+	tending chan struct{}
+	clock   clock
 }
 
 // New returns a Manager that holds nothing.
@@ -133,7 +138,7 @@ func New(o Options) *Manager {
 	return &Manager{
 		o: o, rules: rules{o.StaticInterval, o.Threshold}, wake: make(chan struct{}, 1),
 		entries: make(map[string]*entry), flights: make(map[string]*flight), refused: refusals{}, moved: make(map[string]bool),
-		gate: newGate(o.Backoff, o.Parallel, o.Log), arrival: make(chan struct{}),
+		gate: newGate(o.Backoff, o.Parallel, o.Log), arrival: make(chan struct{}), tending: make(chan struct{}, 1),
 	}
 }
 

@@ -72,6 +72,9 @@ type Renewer struct {
 	queue queue[*hold]
 	ends  queue[*ending]
 	gate  gate
+	// tending is held by who is in Tend, clock serves those who come and go.
+	tending chan struct{}
+	clock   clock
 }
 
 // NewRenewer returns a Renewer that holds nothing. Of the options, those about
@@ -80,6 +83,7 @@ func NewRenewer(o Options) *Renewer {
 	o = o.settled()
 	return &Renewer{
 		o: o, wake: make(chan struct{}, 1), holds: make(map[string]*hold), gate: newGate(o.Backoff, o.Parallel, o.Log),
+		tending: make(chan struct{}, 1),
 	}
 }
 
@@ -160,17 +164,22 @@ func (r *Renewer) Len() int {
 func (r *Renewer) Run(ctx context.Context) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
-	return rounds(ctx, r.wake, r.rewind, func(now time.Time) time.Time {
-		p := r.plan(now)
-		r.tell(p.ended)
-		for _, h := range p.ended {
-			h.end()
-		}
-		for _, t := range p.tasks {
-			crew.Go(func() { r.renew(ctx, t) })
-		}
-		return p.at
+	return rounds(ctx, &clock{}, r.wake, r.rewind, func(now time.Time) (time.Time, bool) {
+		return r.turn(ctx, &crew, now, ahead{}).at, false
 	})
+}
+
+// turn begins what is to be done now.
+func (r *Renewer) turn(ctx context.Context, crew *sync.WaitGroup, now time.Time, a ahead) errands {
+	p := r.plan(now, a)
+	r.tell(p.ended)
+	for _, h := range p.ended {
+		h.end()
+	}
+	for _, t := range p.tasks {
+		crew.Go(func() { r.renew(ctx, t) })
+	}
+	return p
 }
 
 // rewind counts everything by a clock that was set back; see Manager.rewind.
@@ -201,10 +210,12 @@ type errands struct {
 	tasks []renewal
 	// at is when to look again without being told to, zero for never.
 	at time.Time
+	// idle says that nothing is under way.
+	idle bool
 }
 
-// plan takes what has ended, and of what is due as much as may be under way.
-func (r *Renewer) plan(now time.Time) (p errands) {
+// plan takes what has ended, and of what is to be done as much as may be under way.
+func (r *Renewer) plan(now time.Time, a ahead) (p errands) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.ends) > 0 && !r.ends[0].last.due.After(now) {
@@ -212,12 +223,21 @@ func (r *Renewer) plan(now time.Time) (p errands) {
 		r.forget(h)
 		p.ended = append(p.ended, h)
 	}
-	for len(r.queue) > 0 && r.gate.room(now) > 0 && !r.queue[0].due.After(now) {
+	var left []*hold
+	for len(r.queue) > 0 && r.gate.room(now) > 0 && !r.queue[0].due.After(later(now, a.by)) {
 		h := heap.Pop(&r.queue).(*hold)
+		if !a.due(h.term.from, h.due, now, h.failures) {
+			left = append(left, h)
+			continue
+		}
 		h.working = true
 		r.gate.busy++
 		p.tasks = append(p.tasks, renewal{h, h.granted, r.gate.epoch})
 	}
+	for _, h := range left {
+		r.queue.put(h)
+	}
+	p.idle = r.gate.busy == 0
 	if len(r.ends) > 0 {
 		p.at = r.ends[0].last.due
 	}
