@@ -26,12 +26,17 @@ type Options struct {
 	// UID and GID are the owner, -1 for "as it is": that of the file already
 	// there, else of this process.
 	UID, GID int
-	// MakeDirs creates missing parents with mode 0755.
+	// MakeDirs creates missing parents, with DirMode as far as the umask lets it;
+	// 0755 when that is 0.
 	MakeDirs bool
+	DirMode  fs.FileMode
 	// Backup keeps what was there before as a hard link "<path>.bak".
 	Backup bool
 	// Compare leaves a file alone whose content, mode and owner are right.
 	Compare bool
+	// Volatile is for a file that ends with the machine in any case: it is not
+	// synced.
+	Volatile bool
 }
 
 // ErrNotRegular is returned for a target that is a directory, a device or
@@ -77,7 +82,7 @@ func replace(path string, data []byte, o Options) (changed bool, err error) {
 	}
 	dir := filepath.Dir(target)
 	if o.MakeDirs {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, o.DirMode.Perm()); err != nil {
 			return false, err
 		}
 	}
@@ -174,6 +179,9 @@ func resolve(path string) (target string, old fs.FileInfo, err error) {
 
 // settle fills in what "as it is" means.
 func settle(o Options, old fs.FileInfo) Options {
+	if o.DirMode == 0 {
+		o.DirMode = 0o755
+	}
 	if old == nil {
 		return o
 	}
@@ -230,6 +238,9 @@ func fill(f *os.File, data []byte, o Options) (err error) {
 	}
 	if _, err := io.Copy(f, bytes.NewReader(data)); err != nil {
 		return err
+	}
+	if o.Volatile {
+		return nil
 	}
 	return f.Sync()
 }

@@ -31,3 +31,22 @@ func Variable(path string) string {
 	}
 	return ""
 }
+
+// Parse is Load of one file whose text is at hand; name is what messages call it.
+func Parse(name string, text []byte, o Options) (*Loaded, error) {
+	l := Empty()
+	if err := l.merge(name, text, o).err(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Closest is the hint `did you mean ...?` for a word that is none of those known, ""
+// when it resembles none.
+func Closest(word string, known []string) string { return closest(word, known) }
+
+// Sets says whether what was loaded sets a key, by its dotted path.
+func (l *Loaded) Sets(path string) bool {
+	_, ok := l.File.where.set[path]
+	return ok
+}

@@ -74,6 +74,10 @@ type Token struct {
 	// Type is "service", "batch", or "" where the server does not say.
 	Type     string
 	Policies []string
+	// TokenPolicies and IdentityPolicies tell where Policies come from, as far as the
+	// server says.
+	TokenPolicies, IdentityPolicies []string
+
 	Metadata map[string]string
 	EntityID string
 	Orphan   bool

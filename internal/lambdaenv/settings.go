@@ -10,9 +10,9 @@
 package lambdaenv
 
 import (
-	"errors"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"time"
 
 	"latchkey/internal/config"
@@ -57,9 +57,19 @@ type Settings struct {
 	Listen string
 	// EnvKeep are names that latchkey-exec leaves in the function's environment.
 	EnvKeep []string
+	// Origins tells where the values of File come from.
+	Origins config.Origins
 	// Warnings are worth a line at the start, at level warn.
 	Warnings []string
+
+	ask asked
+	// levelSaid and formatSaid say that a variable of ours sets the log's level or
+	// form, and not Lambda.
+	levelSaid, formatSaid bool
 }
+
+// Inline says whether Config is the configuration itself and not the path of one.
+func (s *Settings) Inline() bool { return strings.ContainsAny(s.Config, "{\n") }
 
 // LogOff is above every level there is.
 const LogOff slog.Level = 1 << 10
@@ -83,20 +93,3 @@ type Secret struct {
 	// Variable is the variable that names Path.
 	Variable string
 }
-
-// Read understands an environment, a list of NAME=value. The error is
-// config.Problems, each with the name of a variable.
-func Read(environ []string) (*Settings, error) {
-	return nil, errors.New("not yet")
-}
-
-// Over resolves a configuration that was loaded from LATCHKEY_CONFIG together with
-// the environment, sets File and returns it. What only the environment says is
-// added to what the file says; what both say, and not the same, is a problem.
-func (s *Settings) Over(l *config.Loaded) (*config.File, error) {
-	return nil, errors.New("not yet")
-}
-
-// Own are the names of variables that are for the extension alone, and prefixes of
-// such names, which end with *.
-func Own() []string { return nil }

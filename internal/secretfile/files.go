@@ -8,14 +8,17 @@
 package secretfile
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"latchkey/internal/cred"
-	"latchkey/internal/meter"
 	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
@@ -50,42 +53,134 @@ type Options struct {
 	Identity Identity
 	// Refresh is how often an answer without an end is read again, 0 for never.
 	Refresh time.Duration
-	// Retry is for what may mend itself while a file is not in place; as long as
-	// one is, it is tried once.
+	// Retry is for what may mend itself while a file is not there or not good any
+	// more; as long as it is good, it is tried once.
 	Retry retry.Schedule
-	// Observer, Log and Meter may be nil.
+	// Observer and Log may be nil.
 	Observer retry.Observer
 	Log      *slog.Logger
-	Meter    meter.Meter
 }
 
 // Files are the files. They are safe for concurrent use.
 type Files struct {
-	specs []Spec
-	o     Options
+	o Options
+	// turn is held by who tends.
+	turn chan struct{}
+
+	mu    sync.Mutex
+	files []*file
+	// token is the one in use, as far as it was told; empty when it was not.
+	token cred.Redacted
 }
 
 // New checks the specs; it reads and writes nothing.
 func New(specs []Spec, o Options) (*Files, error) {
-	return &Files{specs, o}, nil
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	f := &Files{o: o, turn: make(chan struct{}, 1)}
+	taken := map[string]string{}
+	for _, s := range specs {
+		s.Mode, s.DirMode = cmp.Or(s.Mode, 0o600), cmp.Or(s.DirMode, 0o700)
+		s.From = cmp.Or(s.From, s.Name, s.Path)
+		place := filepath.Clean(s.File)
+		switch other, twice := taken[place]; {
+		case s.Path == "":
+			return nil, fmt.Errorf("%s: names no secret", s.From)
+		case s.File == "":
+			return nil, fmt.Errorf("%s: names no file", s.From)
+		case twice:
+			return nil, fmt.Errorf("%s: its file is that of %s too: %s", s.From, other, place)
+		}
+		taken[place] = s.From
+		f.files = append(f.files, &file{Spec: s})
+	}
+	return f, nil
 }
 
 // Name is what messages call it.
 func (f *Files) Name() string { return "files" }
 
-// Due is when there is next something to do: long past before all was read once,
+// Due is when there is next something to do: in the past before all was read once,
 // zero for never. It asks nobody.
-func (f *Files) Due() time.Time { return time.Time{} }
+func (f *Files) Due() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var first time.Time
+	now := cred.Wall(time.Now())
+	for _, x := range f.files {
+		if at := x.next(now); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
 
-// Use tells of a new token. What has a lease ended with the one before it, or will,
-// and is due at once.
-func (f *Files) Use(t cred.Token) {}
+// Use tells of a new token. An answer with a lease ends with the token that asked for
+// it, so that one of another token is due at once.
+func (f *Files) Use(t cred.Token) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.token = t.Value
+	for _, x := range f.files {
+		x.bound(f.token)
+	}
+}
 
-// Tend reads what is due, in parallel, and writes what changed. Answers with a lease
-// are read anew already when they would end before by; of a short lease, half is
-// waited for first.
+// parallel bounds the reads under way.
+const parallel = 16
+
+// Tend reads what is due, in parallel, and writes what changed. An answer with a
+// lease is read anew already when that would be due before by, once half of it is
+// over; one without waits for its own moment. A call while another is under way
+// waits for that one first.
 //
-// A file that is still good stays when its secret cannot be read, and this is
-// logged once. The error names each secret whose file is not there or not good any
-// more.
-func (f *Files) Tend(ctx context.Context, by time.Time) error { return errors.New("not yet") }
+// A file that is still good stays when its secret cannot be read or written, and that
+// is logged once. The error names each secret whose file is not there or not good any
+// more. What failed is not tried again at once by the next call.
+func (f *Files) Tend(ctx context.Context, by time.Time) error {
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the files: %w", context.Cause(ctx))
+	}
+	due := f.due(time.Now(), by)
+	room := make(chan struct{}, parallel)
+	var wg sync.WaitGroup
+	for _, x := range due {
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			f.tend(ctx, x)
+		})
+	}
+	wg.Wait()
+	return f.missing(time.Now())
+}
+
+// due are the files that have to be looked after.
+func (f *Files) due(now, by time.Time) []*file {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var due []*file
+	for _, x := range f.files {
+		if x.dueBy(cred.Wall(now), cred.Wall(by)) {
+			due = append(due, x)
+		}
+	}
+	return due
+}
+
+// missing says what is not in place.
+func (f *Files) missing(now time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var errs []error
+	for _, x := range f.files {
+		if x.err != nil && !x.good(cred.Wall(now)) {
+			errs = append(errs, x.err)
+		}
+	}
+	return errors.Join(errs...)
+}

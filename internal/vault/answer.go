@@ -20,6 +20,8 @@ type answer struct {
 		ClientToken   string            `json:"client_token"`
 		Accessor      string            `json:"accessor"`
 		Policies      []string          `json:"policies"`
+		OfToken       []string          `json:"token_policies"`
+		OfIdentity    []string          `json:"identity_policies"`
 		Metadata      map[string]string `json:"metadata"`
 		Orphan        bool              `json:"orphan"`
 		EntityID      string            `json:"entity_id"`
@@ -59,6 +61,7 @@ func (a *answer) secret(now time.Time) *cred.Secret {
 	if t := a.Auth; t != nil {
 		s.Auth = &cred.Token{
 			Value: cred.Redact(t.ClientToken), Accessor: t.Accessor, Type: t.TokenType, Policies: t.Policies,
+			TokenPolicies: t.OfToken, IdentityPolicies: t.OfIdentity,
 			Metadata: t.Metadata, EntityID: t.EntityID, Orphan: t.Orphan, Uses: t.NumUses,
 			Lease: cred.Lease{Duration: lasting(t.LeaseDuration), Renewable: t.Renewable, Issued: now},
 		}

@@ -1,0 +1,40 @@
+package lambdaenv
+
+import (
+	"strconv"
+	"time"
+)
+
+const (
+	// usualBudget leaves a start on demand time for the function's own code.
+	usualBudget = 8 * time.Second
+	// demand and ahead are Lambda's limits, with a little room to say what was
+	// wrong: ten seconds on demand, 130 for what is started before it is needed.
+	demand = 9500 * time.Millisecond
+	ahead  = 125 * time.Second
+)
+
+// initBudget settles how long the start may take.
+func (r *reader) initBudget(wanted *time.Duration) {
+	s := r.s
+	if s.InitType = r.env["AWS_LAMBDA_INITIALIZATION_TYPE"]; s.InitType == "" {
+		s.InitType = OnDemand
+	}
+	s.InitBudget = usualBudget
+	switch {
+	case wanted != nil && *wanted == 0:
+		r.refuse("LATCHKEY_INIT_BUDGET", "must be more than 0", "")
+	case wanted != nil:
+		s.InitBudget = *wanted
+	}
+	most := ahead
+	if s.InitType == OnDemand {
+		most = demand
+	}
+	// The emulator starts an extension inside the first invocation.
+	if sec, err := strconv.Atoi(r.env["AWS_LAMBDA_FUNCTION_TIMEOUT"]); err == nil && sec > 0 && s.InitType == OnDemand {
+		limit := time.Duration(min(sec, 900)) * time.Second
+		most = min(most, limit-limit/10)
+	}
+	s.InitBudget = min(s.InitBudget, most)
+}
