@@ -11,6 +11,7 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/hcl"
 	"latchkey/internal/logging"
+	"latchkey/internal/loglevel"
 	"latchkey/internal/methods"
 	"latchkey/internal/persist"
 	"latchkey/internal/retry"
@@ -82,7 +83,7 @@ func inert(name string) bool {
 
 // logger builds the log as the configuration wants it.
 func (s *setup) logger(g given, o logging.Options) error {
-	level, err := logging.ParseLevel(s.file.LogLevel)
+	level, err := loglevel.Parse(s.file.LogLevel)
 	if err != nil {
 		return &config.Problem{Key: "log_level", Text: err.Error()}
 	}
@@ -122,7 +123,7 @@ func (s *setup) warn(list []config.Warning) {
 
 // relog has the log go on as a configuration that was reloaded says.
 func (s *setup) relog(f *config.File) error {
-	level, err := logging.ParseLevel(f.LogLevel)
+	level, err := loglevel.Parse(f.LogLevel)
 	if err != nil {
 		return &config.Problem{Key: "log_level", Text: err.Error()}
 	}
@@ -176,7 +177,7 @@ func (s *setup) build(m config.Mode) (*wiring.Parts, *persist.File, error) {
 // parts is what the parts are given; preserve is for a login that only checks.
 func (s *setup) parts(preserve bool) wiring.Options {
 	return wiring.Options{
-		Method: methods.Lookup, Environ: s.w.environ, Origins: s.origins,
+		Method: methods.All(s.w.environ).Lookup, Environ: s.w.environ, Origins: s.origins,
 		Preserve: preserve, Stdin: s.w.stdin, Stdout: s.w.stdout, Output: s.w.stderr, Observer: s.observe, Log: s.log, Version: version,
 	}
 }

@@ -18,9 +18,6 @@ import (
 	"time"
 )
 
-// LevelTrace is the level below debug, which slog does not name.
-const LevelTrace = slog.LevelDebug - 4
-
 // Format is the shape of a line.
 type Format string
 
@@ -89,24 +86,6 @@ func New(o Options) (*slog.Logger, *Output, error) {
 // Named returns a logger for a room: "auth" below "agent" prints as
 // "agent.auth". It is how slog's With would look if slog had names.
 func Named(log *slog.Logger, room string) *slog.Logger { return log.With(moduleKey, room) }
-
-// ParseLevel reads a log_level: trace, debug, info (or notice), warn (or
-// warning), error (or err), in any case. The error names the accepted words.
-func ParseLevel(s string) (slog.Level, error) {
-	switch strings.ToLower(s) {
-	case "trace":
-		return LevelTrace, nil
-	case "debug":
-		return slog.LevelDebug, nil
-	case "info", "notice":
-		return slog.LevelInfo, nil
-	case "warn", "warning":
-		return slog.LevelWarn, nil
-	case "error", "err":
-		return slog.LevelError, nil
-	}
-	return 0, fmt.Errorf("unknown log level %q: use trace, debug, info, warn or error", s)
-}
 
 // ParseFormat reads a log_format in any case. The error names the accepted
 // words.

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/loglevel"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,7 +29,7 @@ func line(t *testing.T, f Format, log func(*slog.Logger)) string {
 	t.Helper()
 	var out bytes.Buffer
 	synctest.Test(t, func(t *testing.T) { // its clock stands at 2000-01-01T00:00:00Z
-		l, c, err := New(Options{Level: LevelTrace, Format: f, Stderr: &out})
+		l, c, err := New(Options{Level: loglevel.Trace, Format: f, Stderr: &out})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +91,7 @@ func TestLines(t *testing.T) {
 			`2000-01-01T00:00:00.000Z [TRACE] a\n2000 [INFO] "b": k="x\ny" "odd key"=ü empty=""`,
 			`{"@level":"trace","@message":"a\n2000 [INFO] \"b\"","@timestamp":"2000-01-01T00:00:00.000000Z","k":"x\ny","odd key":"ü","empty":""}`,
 			func(l *slog.Logger) {
-				l.Log(t.Context(), LevelTrace, "a\n2000 [INFO] \"b\"", "k", "x\ny", "odd key", "ü", "empty", "")
+				l.Log(t.Context(), loglevel.Trace, "a\n2000 [INFO] \"b\"", "k", "x\ny", "odd key", "ü", "empty", "")
 			}},
 		{"groups become dots",
 			`2000-01-01T00:00:00.000Z [INFO]  g: w=1 req.path=kv/a req.in.n=2.5`,
@@ -139,14 +140,14 @@ func TestWithOnOneLoggerDoesNotDisturbItsSiblings(t *testing.T) {
 
 func TestLevelsAndFormatsAreReadInAnyCase(t *testing.T) {
 	for s, want := range map[string]slog.Level{
-		"trace": LevelTrace, "DEBUG": slog.LevelDebug, "Info": slog.LevelInfo, "notice": slog.LevelInfo,
+		"trace": loglevel.Trace, "DEBUG": slog.LevelDebug, "Info": slog.LevelInfo, "notice": slog.LevelInfo,
 		"warn": slog.LevelWarn, "WARNING": slog.LevelWarn, "error": slog.LevelError, "err": slog.LevelError,
 	} {
-		if got, err := ParseLevel(s); err != nil || got != want {
-			t.Errorf("ParseLevel(%q) = %v, %v", s, got, err)
+		if got, err := loglevel.Parse(s); err != nil || got != want {
+			t.Errorf("loglevel.Parse(%q) = %v, %v", s, got, err)
 		}
 	}
-	if _, err := ParseLevel("loud"); err == nil || !strings.Contains(err.Error(), `"loud": use trace, debug, info, warn or error`) {
+	if _, err := loglevel.Parse("loud"); err == nil || !strings.Contains(err.Error(), `"loud": use trace, debug, info, warn or error`) {
 		t.Errorf("an unknown level says %v", err)
 	}
 	if f, err := ParseFormat("JSON"); f != JSON || err != nil {
