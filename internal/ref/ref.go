@@ -103,7 +103,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 func Find(environ []string, o Options) (*Plan, error) {
 	p := &Plan{o: o, declared: make(map[string]bool, len(environ))}
 	env := make(map[string]string)
-	var errs []error
+	var others []string
 	for _, entry := range environ {
 		name, value, ok := strings.Cut(entry, "=")
 		if !ok || name == "" || p.declared[name] {
@@ -114,16 +114,22 @@ func Find(environ []string, o Options) (*Plan, error) {
 			env[name] = value
 			continue
 		}
-		if err := p.add(name, value); err != nil {
-			errs = append(errs, err)
-		}
+		others = append(others, entry)
 	}
-	return p, errors.Join(append(errs, p.settings(env))...)
+	errs := []error{p.settings(env)}
+	for _, entry := range others {
+		name, value, _ := strings.Cut(entry, "=")
+		errs = append(errs, p.add(name, value))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // add takes one variable apart.
 func (p *Plan) add(name, value string) error {
-	if Matches(p.o.Own, name) && !grammar.LoginName(name) {
+	if Matches(p.o.Own, name) && !Matches(p.keep, name) && !grammar.LoginName(name) {
 		return nil
 	}
 	parsed, err := grammar.Parse(name, value)
@@ -139,7 +145,10 @@ func (p *Plan) add(name, value string) error {
 	v := variable{name: name}
 	for _, g := range parsed {
 		x := part{Part: g}
-		if g.Kind == grammar.Field {
+		switch {
+		case g.Kind == grammar.Cipher && p.transit.key == "":
+			return &Error{Variable: name, Cause: errors.New("transit ciphertext, and VAULT_TRANSIT_KEY_ID does not say with which key it was encrypted")}
+		case g.Kind == grammar.Field:
 			if g.Template() && p.o.Evaluate == nil {
 				return &Error{name, g.Path, g.Key, errors.New("a template as the key, which this program does not evaluate: the one with templates does")}
 			}

@@ -85,15 +85,6 @@ func (p *Plan) settings(env map[string]string) error {
 			p.transit.size = n
 		}
 	}
-	if p.transit.key == "" {
-		for _, v := range p.variables {
-			for _, x := range v.parts {
-				if x.Kind == grammar.Cipher {
-					refuse(v.name, "holds transit ciphertext, and VAULT_TRANSIT_KEY_ID does not say with which key it was encrypted")
-				}
-			}
-		}
-	}
 	return errors.Join(errs...)
 }
 

@@ -74,8 +74,13 @@ func Near(value string) bool {
 	if ok && (strings.Contains(rest, "/") || rest == login) {
 		return true
 	}
-	for _, s := range schemes {
-		if strings.Contains(value, "${"+s) || strings.Contains(value, "${>>"+s) {
+	return holds(value)
+}
+
+// holds reports whether s has the beginning of a reference in it.
+func holds(s string) bool {
+	for _, scheme := range schemes {
+		if strings.Contains(s, "${"+scheme) || strings.Contains(s, "${>>"+scheme) {
 			return true
 		}
 	}
@@ -121,11 +126,6 @@ func whole(value string) (Part, bool, error) {
 		return Part{}, false, nil
 	}
 	key, tail, _ := strings.Cut(rest, "#")
-	for _, s := range schemes {
-		if strings.Contains(value, "${"+s) || strings.Contains(value, "${>>"+s) {
-			return Part{}, true, errors.New("a reference inside of a reference")
-		}
-	}
 	p, err := field(write, path, key, tail)
 	return p, true, err
 }
@@ -133,6 +133,8 @@ func whole(value string) (Part, bool, error) {
 func field(write bool, path, key, tail string) (Part, error) {
 	p := Part{Kind: Field, Write: write, Path: strings.Trim(path, "/"), Key: key, Tail: tail}
 	switch {
+	case holds(path), holds(key), holds(tail):
+		return p, errors.New("a reference inside of a reference")
 	case p.Path == "":
 		return p, errors.New("a reference without a path before its #")
 	case !plain(p.Path):

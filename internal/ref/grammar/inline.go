@@ -64,8 +64,12 @@ func enclosed(s string) (p Part, length int, ok bool, err error) {
 	}
 	tail := ""
 	if rest[0] == '#' {
-		if tail, rest, closed = cutTail(rest[1:], write); !closed {
-			return p, 0, true, errors.New("a reference in the text that does not end: its } is missing, or its body is no JSON object")
+		after := rest[1:]
+		if tail, rest, closed = cutTail(after, write); !closed {
+			if strings.IndexByte(after, '}') < 0 {
+				return p, 0, false, nil
+			}
+			return p, 0, true, errors.New("a reference in the text whose } does not follow the end of its JSON object")
 		}
 	}
 	p, err = field(write, path, key, tail)
