@@ -19,18 +19,18 @@ func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
 	return rounds(ctx, &clock{}, m.wake, m.rewind, func(now time.Time) (time.Time, bool) {
-		return m.turn(ctx, &crew, now, ahead{}, changed).at, false
+		return m.turn(ctx, crew.Go, now, ahead{}, changed).at, false
 	})
 }
 
-// turn begins what is to be done now, and tells what moved.
-func (m *Manager) turn(ctx context.Context, crew *sync.WaitGroup, now time.Time, a ahead, changed func([]string)) plan {
+// turn has start begin what is to be done now, and tells what moved.
+func (m *Manager) turn(ctx context.Context, start func(func()), now time.Time, a ahead, changed func([]string)) plan {
 	p := m.plan(now, a)
 	if len(p.moved) > 0 {
 		changed(p.moved)
 	}
 	for _, t := range p.tasks {
-		crew.Go(func() { m.do(ctx, t) })
+		start(func() { m.do(ctx, t) })
 	}
 	return p
 }

@@ -165,19 +165,19 @@ func (r *Renewer) Run(ctx context.Context) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
 	return rounds(ctx, &clock{}, r.wake, r.rewind, func(now time.Time) (time.Time, bool) {
-		return r.turn(ctx, &crew, now, ahead{}).at, false
+		return r.turn(ctx, crew.Go, now, ahead{}).at, false
 	})
 }
 
-// turn begins what is to be done now.
-func (r *Renewer) turn(ctx context.Context, crew *sync.WaitGroup, now time.Time, a ahead) errands {
+// turn has start begin what is to be done now.
+func (r *Renewer) turn(ctx context.Context, start func(func()), now time.Time, a ahead) errands {
 	p := r.plan(now, a)
 	r.tell(p.ended)
 	for _, h := range p.ended {
 		h.end()
 	}
 	for _, t := range p.tasks {
-		crew.Go(func() { r.renew(ctx, t) })
+		start(func() { r.renew(ctx, t) })
 	}
 	return p
 }

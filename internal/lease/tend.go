@@ -40,7 +40,7 @@ func (m *Manager) Tend(ctx context.Context, by time.Time, changed func(keys []st
 	var crew sync.WaitGroup
 	a := ahead{by: cred.Wall(by), since: cred.Wall(time.Now())}
 	err = rounds(ctx, &m.clock, m.wake, m.rewind, func(now time.Time) (time.Time, bool) {
-		p := m.turn(ctx, &crew, now, a, changed)
+		p := m.turn(ctx, crew.Go, now, a, changed)
 		o := m.owes(now, a)
 		return o.next(now), p.idle && !o.hopeful(ctx)
 	})
@@ -117,7 +117,7 @@ func (r *Renewer) Tend(ctx context.Context, by time.Time) error {
 	var crew sync.WaitGroup
 	a := ahead{by: cred.Wall(by), since: cred.Wall(time.Now())}
 	err = rounds(ctx, &r.clock, r.wake, r.rewind, func(now time.Time) (time.Time, bool) {
-		p := r.turn(ctx, &crew, now, a)
+		p := r.turn(ctx, crew.Go, now, a)
 		o := r.owes(now, a)
 		return o.next(now), p.idle && !o.hopeful(ctx)
 	})

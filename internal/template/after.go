@@ -64,6 +64,12 @@ func (w *Watch) mayStart(c *command) bool {
 	return !c.running && !c.at.IsZero() && w.running < programs
 }
 
+// due is whether its time has come, or comes by by and nothing but a splay is
+// waited for.
+func (c *command) due(at, by time.Time) bool {
+	return !c.at.After(at) || !c.held && c.failures == 0 && !c.at.After(by)
+}
+
 // launch takes those that a command runs for; mu is held.
 func (w *Watch) launch(c *command) (users []*watched) {
 	users = c.asked
@@ -81,11 +87,16 @@ func (w *Watch) command(ctx context.Context, c *command, users []*watched) {
 	w.mu.Lock()
 	c.running = false
 	w.running--
+	at := now()
 	if err != nil && ctx.Err() != nil {
+		// It was broken off, and is still owed to them.
+		for _, st := range users {
+			c.ask(st, at, false)
+		}
+		c.at = at
 		w.mu.Unlock()
 		return
 	}
-	at := now()
 	c.failures++
 	next := at.Add(w.wait(c.failures, err))
 	if err == nil {

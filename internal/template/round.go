@@ -83,8 +83,11 @@ func (r *round) finished(j *job) {
 	st.round = nil
 	r.inputs(st, j, at)
 	if j.err != nil && r.over() {
+		// It was broken off: no failure of the template, which is still due.
+		st.changeAt, st.broken = at, j.err
+		r.command(st, j, at)
 		w.mu.Unlock()
-		return // Run ends; that is no failure of the template
+		return
 	}
 	if j.err != nil {
 		w.fails(st, j, at)

@@ -85,6 +85,8 @@ type Watch struct {
 	incomplete int
 	news       []Outcome
 	failure    error
+
+	tended
 }
 
 // Watch returns what keeps the templates rendered out of src. It starts nothing.
@@ -92,7 +94,7 @@ func (s *Set) Watch(src Source, o WatchOptions) *Watch {
 	w := &Watch{
 		set: s, source: src, opts: o.withDefaults(), remote: newRemote(s.env), wake: make(chan struct{}, 1),
 		users: map[string][]*watched{}, queries: map[string]*query{}, mints: map[string]*mint{}, moved: map[string]uint64{},
-		incomplete: len(s.templates),
+		incomplete: len(s.templates), tended: tended{turn: make(chan struct{}, 1)},
 	}
 	commands := map[commandKey]*command{}
 	for _, t := range s.templates {
@@ -134,9 +136,7 @@ func (w *Watch) Run(ctx context.Context, seen func(Report)) error {
 // attend starts what is due, tells what happened and waits for the next thing.
 func (w *Watch) attend(ctx context.Context, seen func(Report), start func(func())) error {
 	w.mu.Lock()
-	for _, st := range w.templates {
-		st.changeAt = now()
-	}
+	w.all(now())
 	w.mu.Unlock()
 	start(func() { w.lookAfter(ctx) })
 	empty := len(w.templates) == 0
@@ -158,8 +158,15 @@ func (w *Watch) attend(ctx context.Context, seen func(Report), start func(func()
 	}
 }
 
-// begin starts everything that is due and returns when the next thing will be,
-// or the zero time.
+// all has every template rendered; mu is held.
+func (w *Watch) all(at time.Time) {
+	for _, st := range w.templates {
+		st.changeAt = at
+	}
+}
+
+// begin starts everything that is due, or that is to be done ahead, and returns when
+// the next thing will be due, or the zero time.
 func (w *Watch) begin(ctx context.Context, start func(func())) (next time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -169,7 +176,7 @@ func (w *Watch) begin(ctx context.Context, start func(func())) (next time.Time) 
 		start(func() { r.run(ctx) })
 	}
 	for _, c := range w.commands {
-		if w.mayStart(c) && !c.at.After(at) {
+		if w.mayStart(c) && c.due(at, w.by) {
 			users := w.launch(c)
 			start(func() { w.command(ctx, c, users) })
 		}
@@ -203,13 +210,14 @@ func (w *Watch) next() (next time.Time) {
 	return next
 }
 
-// due parts the templates that are due into the rounds that are to begin, by who
-// may share one.
+// due parts the templates that are due, or to be done ahead, into the rounds that
+// are to begin, by who may share one.
 func (w *Watch) due(at time.Time) map[string][]*watched {
 	rounds := map[string][]*watched{}
 	picked := map[*watched]bool{}
 	for _, st := range w.templates {
-		if t, _ := st.due(); t.IsZero() || t.After(at) || st.busy() || picked[st] {
+		t, _ := st.due()
+		if now := !t.IsZero() && !t.After(at); !now && !st.ahead(at, w.by) || st.busy() || picked[st] {
 			continue
 		}
 		for _, tied := range st.together() {

@@ -47,6 +47,8 @@ type watched struct {
 	err             error
 	commandErr      error
 	errAt           time.Time
+	// broken is what the end of a Tend broke off.
+	broken error
 
 	// What it is due for. changeAt is put off while changes come, the first of
 	// which came at changeSince; spentAt is when a certificate is replaced, and
@@ -72,6 +74,13 @@ func (st *watched) due() (at time.Time, why string) {
 	return at, why
 }
 
+// ahead reports whether what the template will be due for by by is done already at
+// at: a change need not be put off for further ones, and a certificate is replaced
+// early. What failed is not tried before its time.
+func (st *watched) ahead(at, by time.Time) bool {
+	return !st.changeAt.IsZero() && !st.changeAt.After(by) || cred.DueBy(st.renderedAt, st.spentAt, by, at)
+}
+
 // change notes that an input changed. It is put off by wait, but not before the
 // template has been rendered once.
 func (st *watched) change(at time.Time) {
@@ -89,6 +98,7 @@ func (st *watched) change(at time.Time) {
 // settle clears what it was due for: the round that begins sees everything.
 func (st *watched) settle() {
 	st.changeAt, st.changeSince, st.retryAt, st.spentAt, st.lostAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	st.broken = nil
 }
 
 // together returns the templates that are rendered with this one, and itself.
