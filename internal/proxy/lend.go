@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/exchange"
 	"latchkey/internal/vault"
 )
 
@@ -38,6 +40,35 @@ func (h *handler) replace(ctx context.Context, bad cred.Redacted) (cred.Redacted
 		h.judge.replaced(next)
 	}
 	return next, err
+}
+
+// tokenOptions is a header of vault-lambda-extension's.
+const tokenOptions = "X-Vault-Token-Options"
+
+// relog logs in anew if the client wants a lent token to be given up; the header
+// then was for us, and goes no further.
+func (h *handler) relog(ctx context.Context, a *exchange.Ask, wish []string) error {
+	renewer, ok := h.Identity.(Renewer)
+	if !ok || a.Who.Lent == "" || !says(wish, "revoke") {
+		return nil
+	}
+	if _, err := h.patiently(ctx, renewer.Renewed); err != nil {
+		return err
+	}
+	a.Header = without(a.Header, []string{tokenOptions})
+	return nil
+}
+
+// says reports whether a word stands in a header, alone or in a list.
+func says(values []string, word string) bool {
+	for _, list := range values {
+		for w := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(w), word) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (h *handler) patiently(ctx context.Context, ask func(context.Context) (cred.Redacted, error)) (cred.Redacted, error) {

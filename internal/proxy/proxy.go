@@ -36,6 +36,13 @@ type Identity interface {
 	Replace(ctx context.Context, bad cred.Redacted) (cred.Redacted, error)
 }
 
+// Renewer is an Identity that logs in anew when a client asks it to, with the header
+// X-Vault-Token-Options: revoke on a request that is lent its token.
+type Renewer interface {
+	// Renewed gives up the token in use, logs in, and returns the new one.
+	Renewed(ctx context.Context) (cred.Redacted, error)
+}
+
 // Cache answers from memory what it may; cache.Cache is one.
 type Cache interface {
 	// Look answers from memory alone, without waiting for anybody.
@@ -75,7 +82,8 @@ type Options struct {
 	Lend   Lend
 	// Name is that of the identity lent.
 	Name string
-	// Identity is nil where there is no auto_auth; then Lend is LendNo.
+	// Identity is nil where there is no auto_auth; then Lend is LendNo. It may be a
+	// Renewer.
 	Identity Identity
 	// Ours reports whether this is a token of ours, of any identity: answers
 	// about it are stripped of it. nil for none.
@@ -177,6 +185,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if no := h.settle(&q.Ask, r); no != nil {
 		h.refuse(w, r, no)
 		return
+	}
+	if wish := q.Header[tokenOptions]; wish != nil {
+		if no := h.relog(r.Context(), &q.Ask, wish); no != nil {
+			h.refuse(w, r, no)
+			return
+		}
 	}
 	if h.Cache != nil && bodiless(r) && h.recall(w, r, q) {
 		return

@@ -47,6 +47,10 @@ func (h *handler) upstream(ctx context.Context, q *question) (*reply, error) {
 			}
 			token = next
 			attempt--
+			if now := time.Now(); !now.Before(end) {
+				// An answer that came after the end came to a process that stood still.
+				end = now.Add(h.client.Timeout())
+			}
 			continue
 		}
 		wait, worth := h.worth(q, rep, err, attempt)
@@ -118,7 +122,11 @@ func (h *handler) holds(q *question, resp *http.Response) bool {
 	case h.Cache == nil || !q.held || q.upgrade || q.endless || resp.ContentLength > h.MaxBuffer:
 		return false
 	}
-	return resp.ContentLength == 0 || q.Method == http.MethodHead || isJSON(resp.Header)
+	if resp.ContentLength == 0 || q.Method == http.MethodHead || isJSON(resp.Header) {
+		return true
+	}
+	// Text can be cached for who asks for that; what has a length comes at once.
+	return resp.ContentLength > 0 && says(q.Header["X-Vault-Cache-Control"], "cache")
 }
 
 func isJSON(h http.Header) bool {
