@@ -42,8 +42,12 @@ type Passage struct {
 // Forward sends a request of somebody else's and returns the answer, whatever its
 // status; its body is to be closed. The view's token and namespace go along where
 // there are any, the namespace only if the header has none. One redirect is
-// followed, as for our own requests; nothing is tried twice, and Config.Seen is
-// not told. ctx ends the answer's body too.
+// followed, as for our own requests; Config.Seen is not told. ctx ends the answer's
+// body too, and everything else that was begun for it.
+//
+// Nothing is tried twice but, once, what died with a connection that was used before,
+// or while the process stood still, and that the server cannot have done or that
+// changes nothing.
 //
 // The error is an *Error: ErrUnreachable, with context.DeadlineExceeded below it
 // when the wait was over; ErrInsecure; or ErrBadRequest for what cannot be sent.
@@ -57,16 +61,29 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 			return nil, &Error{Kind: ErrUnreachable, Op: r.op, Path: r.path, Cause: err}
 		}
 	}
+	if p.Wait == 0 {
+		p.Wait = c.timeout
+	}
+	start := time.Now()
+	resp, err := c.forward(ctx, r, p)
+	if err == nil || ctx.Err() != nil || !idempotent(p.Method) || p.Body != nil && p.Replay == nil || !stoodStill(start, p.Wait) {
+		return resp, err
+	}
+	_ = c.Close() // what was open then is of no use now
+	if p.Replay != nil {
+		p.Body = p.Replay()
+	}
+	return c.forward(ctx, r, p)
+}
+
+// forward is Forward for one try. Wait is not 0.
+func (c *Client) forward(ctx context.Context, r request, p Passage) (*http.Response, error) {
 	req, err := c.outgoing(ctx, p)
 	if err != nil {
 		return nil, r.fail(ErrBadRequest, err.Error())
 	}
-	wait := p.Wait
-	if wait == 0 {
-		wait = c.timeout
-	}
 	if w := c.wired(); w != nil && (req.Body == nil || p.Replay != nil) && p.Header["Upgrade"] == nil {
-		resp, err := w.roundTrip(ctx, req, p.Replay, wait)
+		resp, err := w.roundTrip(ctx, req, p.Replay, p.Wait)
 		if err != nil {
 			return nil, c.unreachable(ctx, r, err)
 		}
@@ -81,7 +98,7 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 		p.once = true
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	h := &head{wait: wait, cancel: cancel}
+	h := &head{wait: p.Wait, cancel: cancel}
 	if req.Body != nil && req.GetBody == nil {
 		req.Body = &sending{ReadCloser: req.Body, sent: h.start}
 	} else {
@@ -91,7 +108,7 @@ func (c *Client) Forward(ctx context.Context, p Passage) (*http.Response, error)
 	if h.came(); err != nil {
 		cancel(nil)
 		if errors.Is(context.Cause(ctx), errNoHead) {
-			err = fmt.Errorf("no answer within %s: %w", wait, context.DeadlineExceeded)
+			err = fmt.Errorf("no answer within %s: %w", p.Wait, context.DeadlineExceeded)
 		}
 		return nil, c.unreachable(ctx, r, err)
 	}
@@ -126,7 +143,7 @@ func (c *Client) pass(req *http.Request, p Passage) (*http.Response, error) {
 // once sends a request. A status that there is not is an error: nobody could hand
 // it on.
 func (c *Client) once(req *http.Request) (*http.Response, error) {
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.http.Transport.RoundTrip(req)
 	if err == nil && resp.StatusCode < 100 {
 		resp.Body.Close()
 		return nil, errOdd

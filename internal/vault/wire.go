@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,8 @@ type wire struct {
 
 	mu   sync.Mutex
 	idle []*link // the one that was used last is at the end
+	// last is when an answer was read to its end.
+	last time.Time
 	// reaper ends the wait for the oldest to be too old; nil while there is none.
 	reaper context.CancelFunc
 }
@@ -57,6 +60,8 @@ type link struct {
 	w    *bufio.Writer
 	// left bounds what is read, while a head is.
 	left int64
+	// wrote says whether anything of the request under way may have been sent.
+	wrote bool
 	// hangUp ends what is under way; quiet is for what is idle.
 	hangUp func()
 	quiet  func() bool
@@ -67,8 +72,6 @@ type link struct {
 const (
 	// maxHead bounds the head of an answer, as http.Transport does.
 	maxHead = 1 << 20
-	// maxAge is how long a connection may be idle.
-	maxAge = 90 * time.Second
 )
 
 var (
@@ -87,6 +90,13 @@ func (l *link) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write implements io.Writer for w.
+func (l *link) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p)
+	l.wrote = l.wrote || n > 0
+	return n, err
+}
+
 // take returns an idle connection that is good as far as anybody can see, or nil.
 func (w *wire) take() *link {
 	for {
@@ -102,7 +112,7 @@ func (w *wire) take() *link {
 		w.mu.Unlock()
 		// However short it was idle: what came unasked would be taken for the answer
 		// to the next request, which may be somebody else's.
-		if time.Since(l.since) < maxAge && l.quiet() {
+		if !tooOld(l.since) && l.quiet() {
 			return l
 		}
 		_ = l.Close()
@@ -119,6 +129,7 @@ func (w *wire) put(l *link) {
 	l.since = time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.last = l.since
 	if len(w.idle) >= w.most {
 		_ = l.Close()
 		return
@@ -149,14 +160,25 @@ func (w *wire) reap() {
 	w.reaper()
 	w.reaper = nil
 	old := 0
-	for old < len(w.idle) && time.Since(w.idle[old].since) >= maxAge {
+	for old < len(w.idle) && tooOld(w.idle[old].since) {
 		_ = w.idle[old].Close()
 		old++
 	}
 	w.idle = append(w.idle[:0], w.idle[old:]...)
 	clear(w.idle[len(w.idle):cap(w.idle)])
 	if len(w.idle) > 0 {
-		w.wait(maxAge - time.Since(w.idle[0].since))
+		w.wait(max(maxAge-time.Since(w.idle[0].since), time.Second))
+	}
+}
+
+// lost hears that a request waited in vain since then. Where no other was answered
+// meanwhile, the connections that are idle lead where that one led.
+func (w *wire) lost(start time.Time) {
+	w.mu.Lock()
+	answered := w.last.After(start)
+	w.mu.Unlock()
+	if !answered {
+		w.closeIdle()
 	}
 }
 
@@ -180,8 +202,8 @@ func (w *wire) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{Conn: conn, wire: w, w: bufio.NewWriter(conn), quiet: quiet(conn)}
-	l.r = bufio.NewReader(l)
+	l := &link{Conn: conn, wire: w, quiet: quiet(conn)}
+	l.r, l.w = bufio.NewReader(l), bufio.NewWriter(l)
 	l.hangUp = func() { _ = l.SetDeadline(aLongTimeAgo) }
 	return l, nil
 }
@@ -194,26 +216,39 @@ func (w *wire) roundTrip(ctx context.Context, req *http.Request, body func() io.
 	if wait >= 0 {
 		end = time.Now().Add(wait)
 	}
-	for {
-		l := w.take()
-		reused := l != nil
-		if !reused {
-			var err error
-			if l, err = w.reach(ctx, end); err != nil {
-				return nil, late(err, end, wait)
-			}
-		}
+	start, l := time.Now(), w.take()
+	if l != nil {
 		resp, err := l.ask(ctx, req, body, end)
+		if err == nil {
+			return resp, nil
+		}
+		if black(start, !errors.Is(err, errStale)) {
+			w.lost(start)
+		}
 		// A server that is about to close an idle connection does not look whether
-		// somebody just wrote to it. What changes nothing is asked again at once.
-		if err != nil && reused && errors.Is(err, errStale) && ctx.Err() == nil && idempotent(req.Method) {
-			continue
+		// somebody just wrote to it. Then another is opened, for the others may be
+		// as dead.
+		if !again(ctx, req.Method, errors.Is(err, errStale), l.wrote, false) {
+			return nil, w.failed(ctx, err, end, wait)
 		}
-		if err != nil && ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return resp, late(err, end, wait)
 	}
+	l, err := w.reach(ctx, end)
+	if err != nil {
+		return nil, late(err, end, wait)
+	}
+	resp, err := l.ask(ctx, req, body, end)
+	if err != nil {
+		return nil, w.failed(ctx, err, end, wait)
+	}
+	return resp, nil
+}
+
+// failed says why there is no answer.
+func (w *wire) failed(ctx context.Context, err error, end time.Time, wait time.Duration) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return late(err, end, wait)
 }
 
 func (w *wire) reach(ctx context.Context, end time.Time) (*link, error) {
@@ -235,7 +270,7 @@ func late(err error, end time.Time, wait time.Duration) error {
 
 func idempotent(method string) bool {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, "LIST":
+	case http.MethodGet, http.MethodHead, http.MethodOptions, "LIST", "SCAN":
 		return true
 	}
 	return false
@@ -273,6 +308,7 @@ func (l *link) ask(ctx context.Context, req *http.Request, body func() io.Reader
 
 // exchange writes the request and reads the head of the answer.
 func (l *link) exchange(req *http.Request, body func() io.Reader) (*http.Response, error) {
+	l.wrote = false
 	if err := l.head(req); err != nil {
 		return nil, err
 	}
@@ -285,9 +321,8 @@ func (l *link) exchange(req *http.Request, body func() io.Reader) (*http.Respons
 	}
 	l.left = maxHead
 	if _, err := l.r.Peek(1); err != nil {
-		var timeout net.Error
 		switch {
-		case errors.As(err, &timeout) && timeout.Timeout():
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, err
 		case !l.since.IsZero():
 			return nil, fmt.Errorf("%w: %w", errStale, err)
