@@ -35,9 +35,7 @@ def from_environment():
 
 
 def from_proxy():
-    answer = vault.secrets.kv.v2.read_secret_version(
-        path="app", mount_point="secret", raise_on_deleted_version=True
-    )
+    answer = vault.read("secret/data/app")
     return answer["data"]["data"]
 
 
