@@ -15,6 +15,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"latchkey/internal/auth"
 	"latchkey/internal/cache"
@@ -59,6 +60,11 @@ type Options struct {
 	Handover func(*config.AutoAuth) session.Handover
 	// CacheStore keeps what is cached over a restart; nil for nowhere.
 	CacheStore cache.Store
+	// Brief is what is cached because a client asks for it, beside what the
+	// configuration says; without a TTL nothing is.
+	Brief cache.Brief
+	// DialTimeout is vault.Config.DialTimeout.
+	DialTimeout time.Duration
 }
 
 func (o Options) named(room string) *slog.Logger { return o.Named(o.Log, room) }

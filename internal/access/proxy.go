@@ -24,7 +24,7 @@ type Proxied struct {
 	// where the configuration lends one; "" is the default one. It is nil when
 	// nothing is to be passed on. Call it after Parts.Use.
 	Handler func(identity string) http.Handler
-	// Cache and Leases are nil when nothing is cached.
+	// Cache is nil when nothing is cached, Leases when no leases are.
 	Cache  *cache.Cache
 	Leases *lease.Renewer
 	// Events tell the cache of changed secrets; nil for not at all.
@@ -52,7 +52,7 @@ func (p *Parts) Proxied(f *config.File, o Options) (Proxied, error) {
 		Client: client, Lend: lend, Ours: p.ours, Seen: p.Seen, Retry: proxySchedule(f), Consistency: proxy.Consistency{Enforce: enforce == "always", When: when},
 		States: new(proxy.States), Version: o.Version, Log: o.named("proxy"), Meter: o.Meter,
 	}
-	if f.Cache != nil {
+	if f.Cache != nil || o.Brief.TTL > 0 {
 		x.cache(p, f, o, client)
 		po.Cache = x.Cache
 	}
@@ -106,18 +106,21 @@ func (p *Parts) lent(name string) cred.Token {
 
 // cache makes the cache and what keeps its leases alive.
 func (x *Proxied) cache(p *Parts, f *config.File, o Options, client *vault.Client) {
+	co := cache.Options{
+		Brief: o.Brief, Lent: p.lent, Server: server{client.Agent(agent(o.Version, "caching"))}, Log: o.named("cache"), Meter: o.Meter,
+	}
 	c := f.Cache
+	if c == nil {
+		x.Cache = cache.New(co)
+		return
+	}
 	x.Leases = lease.NewRenewer(lease.Options{
 		Threshold: f.TemplateConfig.LeaseRenewalThreshold, Backoff: ReadSchedule(f, o.Origins), Parallel: Parallel,
 		Log: o.named("cache"), Meter: o.Meter,
 	})
-	co := cache.Options{
-		MaxEntries: c.MaxEntries, MaxBytes: c.MaxSize,
-		Static: cache.Static{
-			TTL: c.StaticTTL, Stale: c.StaticStale, Capabilities: c.StaticCapabilityInterval, Pessimistic: c.StaticCapabilityPessimistic,
-		},
-		KeyHeaders: c.KeyHeaders, Lent: p.lent, Server: server{client.Agent(agent(o.Version, "caching"))}, Leases: renewals{x.Leases},
-		Log: o.named("cache"), Meter: o.Meter,
+	co.MaxEntries, co.MaxBytes, co.KeyHeaders, co.Leases = c.MaxEntries, c.MaxSize, c.KeyHeaders, renewals{x.Leases}
+	co.Static = cache.Static{
+		TTL: c.StaticTTL, Stale: c.StaticStale, Capabilities: c.StaticCapabilityInterval, Pessimistic: c.StaticCapabilityPessimistic,
 	}
 	if o.CacheStore != nil {
 		co.Store = o.CacheStore

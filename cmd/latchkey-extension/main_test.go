@@ -1,0 +1,103 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"latchkey/internal/lambdatest"
+	"latchkey/internal/lambdatest/task"
+	"latchkey/internal/vaulttest"
+)
+
+var built struct{ extension, function, wrapper string }
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "latchkey-extension-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		for pkg, path := range map[string]*string{
+			"./cmd/latchkey-extension": &built.extension, "./internal/lambdatest/function": &built.function, "./cmd/latchkey-exec": &built.wrapper,
+		} {
+			if *path, err = lambdatest.Build("../..", pkg, dir); err != nil {
+				panic(err)
+			}
+		}
+		return m.Run()
+	}())
+}
+
+// world is a server that knows a function, and the function's settings.
+func world(t *testing.T) (*vaulttest.Server, []string) {
+	t.Helper()
+	s := vaulttest.New(t)
+	a := s.Admin(t)
+	a.EnableAuth("approle", "approle")
+	a.Policy("app", map[string][]string{"secret/data/app": {"read"}})
+	id := a.AppRole("approle", "app", vaulttest.Map{"token_policies": "app", "token_ttl": "1h"})
+	a.WriteKV2("secret", "app", vaulttest.Map{"password": "canary-<&>"})
+	dir := t.TempDir()
+	put := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return s, []string{
+		"VAULT_ADDR=" + s.Addr(), "VAULT_AUTH_PROVIDER=approle", "LATCHKEY_AUTH_METHOD=approle",
+		"LATCHKEY_AUTH_ROLE_ID_FILE_PATH=" + put("role", id), "LATCHKEY_AUTH_SECRET_ID_FILE_PATH=" + put("secret", a.SecretID("approle", "app")),
+	}
+}
+
+func TestAFunctionFindsItsFileItsProxyAndItsEnvironment(t *testing.T) {
+	s, env := world(t)
+	file := filepath.Join(t.TempDir(), "secret.json")
+	p := lambdatest.Start(t, lambdatest.Options{
+		Extension: built.extension, Function: built.function, Wrapper: built.wrapper,
+		Env: append(env, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+file, "LATCHKEY_LISTEN=127.0.0.1:18299",
+			"PASSWORD=vault:secret/data/app#password", "LAMBDATEST_INIT_READ="+file),
+	})
+	if f := p.Init().Fault; f != nil {
+		t.Fatalf("%v\n%s", f, p.Logs(""))
+	}
+	t.Log(p.Logs(""))
+	r, err := p.Invoke(task.Task{Do: "many", Tasks: []task.Task{
+		{Do: "init"}, {Do: "get", URL: "http://127.0.0.1:18299/v1/secret/data/app"}, {Do: "env"},
+	}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.Logs(""))
+	}
+	var got task.Answer
+	if err := json.Unmarshal(r.Payload, &got); err != nil {
+		t.Fatal(err)
+	}
+	if early := got.Answers[0].Files[file].Text; !strings.Contains(early, `"password": "canary-<&>"`) {
+		t.Errorf("before the function's own code the file held %q", early)
+	}
+	if a := got.Answers[1]; a.Status != 200 || !strings.Contains(a.Text, "canary") {
+		t.Errorf("the proxy answered %d %s", a.Status, a.Text)
+	}
+	if v := got.Answers[2].Env["PASSWORD"]; v != "canary-<&>" {
+		t.Errorf("PASSWORD is %q", v)
+	}
+	logins := 0
+	for _, r := range s.Requests() {
+		if r.Path == "auth/approle/login" {
+			logins++
+		}
+	}
+	if logins != 1 {
+		t.Errorf("%d logins", logins)
+	}
+	for _, e := range p.Shutdown("spindown") {
+		t.Logf("%+v", e)
+	}
+}

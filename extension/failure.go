@@ -1,0 +1,69 @@
+package extension
+
+import (
+	"context"
+	"errors"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/config"
+	"latchkey/internal/session"
+	"latchkey/internal/vault"
+)
+
+// Kinds of failure, as the platform, the function's caller and its metrics see
+// them.
+const (
+	kindConfig  = "Extension.ConfigInvalid"
+	kindListen  = "Extension.ListenFailed"
+	kindLogin   = "Extension.AuthFailed"
+	kindSecret  = "Extension.SecretFailed"
+	kindStopped = "Extension.Stopped"
+)
+
+// kinds are those of the way to the server.
+var kinds = map[vault.Stage]string{
+	vault.StageDNS:  "Extension.DNSFailed",
+	vault.StageTCP:  "Extension.ConnectFailed",
+	vault.StageTLS:  "Extension.TLSFailed",
+	vault.StageHTTP: "Extension.NoAnswer",
+}
+
+// hints say what to look at first.
+var hints = map[string]string{
+	"Extension.DNSFailed":     "the name in VAULT_ADDR has no address for the function: look at its VPC's DNS settings and private zones",
+	"Extension.ConnectFailed": "nobody takes connections at VAULT_ADDR: look at the function's subnets, route tables and security groups, and at the server's",
+	"Extension.TLSFailed":     "the server's certificate is not trusted, or it wants one: see VAULT_CACERT, VAULT_CACERT_BYTES, VAULT_TLS_SERVER_NAME, VAULT_CLIENT_CERT",
+	"Extension.NoAnswer":      "there was a connection and no answer in time, or the server is sealed, standby or overloaded",
+	kindLogin:                 "the server refuses the login: look at VAULT_AUTH_PROVIDER (the mount), VAULT_AUTH_ROLE and what the role is bound to",
+	kindSecret:                "the login went well: look at the path (data/ of a version 2 key-value engine included) and at the policies of the role",
+	kindListen:                "another extension or the function itself listens there: see LATCHKEY_LISTEN",
+}
+
+// kindOf says at which stage a start failed.
+func kindOf(err error) string {
+	var problem *config.Problem
+	var closed listenError
+	switch kind, ok := kinds[vault.StageOf(err)]; {
+	case ok:
+		return kind
+	case errors.Is(err, session.ErrLogin), errors.Is(err, auth.ErrCredentials), errors.Is(err, vault.ErrNotLoggedIn):
+		return kindLogin
+	case errors.As(err, &closed):
+		return kindListen
+	case errors.As(err, &problem):
+		return kindConfig
+	case errors.Is(err, context.Canceled):
+		return kindStopped
+	}
+	return kindSecret
+}
+
+// describe is a failure for people: what, and what to look at.
+func describe(err error) (kind, message string) {
+	kind = kindOf(err)
+	message = err.Error()
+	if hint := hints[kind]; hint != "" {
+		message += " (" + hint + ")"
+	}
+	return kind, message
+}

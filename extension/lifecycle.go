@@ -1,0 +1,123 @@
+package extension
+
+import (
+	"context"
+	"time"
+
+	"latchkey/internal/retry"
+)
+
+// hold is how long an invocation's end may wait for what is due: until we ask for
+// the next event, the platform does not freeze us.
+const hold = 2 * time.Second
+
+// loop asks for events until the last one.
+func (e *extension) loop() error {
+	if e.Awake {
+		e.crew.Add(1)
+		go func() {
+			defer e.crew.Done()
+			e.keepAwake()
+		}()
+	}
+	for {
+		ev, err := e.api.next(e.ctx)
+		switch {
+		case e.ctx.Err() != nil:
+			return nil // somebody asked for the end, and not the platform
+		case err != nil:
+			e.complain(atExit, "Extension.PlatformError", err.Error())
+			return err
+		case ev.Type == eventShutdown:
+			e.Log.Debug("shutting down", "reason", ev.Reason)
+			return nil
+		case ev.Type == eventInvoke:
+			e.invoke(ev)
+		default:
+			e.Log.Debug("an event that is not known", "type", ev.Type)
+		}
+	}
+}
+
+// invoke does what is due, or will be before the invocation's end, while the
+// function runs; the process may be frozen as soon as the next event is asked for.
+// Mostly there is nothing to do.
+func (e *extension) invoke(ev event) {
+	e.gate.until.Store(ev.Deadline)
+	// The next one may begin before we hear of it.
+	defer e.gate.until.Store(0)
+	by := ev.deadline()
+	if e.opened && !e.due(by) {
+		return
+	}
+	wait := hold
+	if !e.opened {
+		wait = e.Budget
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, min(wait, time.Until(by)-margin))
+	defer cancel()
+	err := e.tend(ctx, e.all, by)
+	e.open()
+	if err == nil {
+		e.ready()
+		return
+	}
+	kind, message := describe(err)
+	e.Log.Warn("not everything is as it should be; the next invocation tries again", "stage", kind, "error", message)
+}
+
+// due reports whether there is something to do by a moment.
+func (e *extension) due(by time.Time) bool {
+	for _, w := range e.all {
+		if due := w.Due(); !due.IsZero() && !due.After(by) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepAwake does what is due where the process is never frozen.
+func (e *extension) keepAwake() {
+	for {
+		var next time.Time
+		for _, w := range e.all {
+			if due := w.Due(); !due.IsZero() && (next.IsZero() || due.Before(next)) {
+				next = due
+			}
+		}
+		// What fails says itself when it is due again; nothing here may storm.
+		if soonest := time.Now().Add(time.Second); next.IsZero() || next.Before(soonest) {
+			next = soonest
+		}
+		if retry.Until(e.ctx, next, nil) == retry.Ended {
+			return
+		}
+		if err := e.tend(e.ctx, e.all, time.Now()); err != nil && e.ctx.Err() == nil {
+			kind, message := describe(err)
+			e.Log.Warn("not everything is as it should be", "stage", kind, "error", message)
+		}
+	}
+}
+
+// parting is how long the token's revocation may take; the platform waits for us,
+// and the time is paid for.
+const parting = 250 * time.Millisecond
+
+// goodbye lets go of everything.
+func (e *extension) goodbye() {
+	e.end(errEnd)
+	for _, s := range e.servers {
+		_ = s.Close()
+	}
+	if e.Revoke != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), parting)
+		defer cancel()
+		if err := e.Revoke(ctx); err != nil {
+			e.Log.Warn("the token was not revoked", "error", err)
+		}
+	}
+	e.crew.Wait()
+	if e.Close != nil {
+		e.Close()
+	}
+}

@@ -1,0 +1,121 @@
+package extension
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"latchkey/internal/access"
+	"latchkey/internal/config"
+	"latchkey/internal/cred"
+	"latchkey/internal/envwire"
+	"latchkey/internal/lambdaenv"
+	"latchkey/internal/reader"
+	"latchkey/internal/ref"
+	"latchkey/internal/session"
+)
+
+// wrapper is the variable that has Lambda start the runtime by another program.
+const wrapper = "AWS_LAMBDA_EXEC_WRAPPER"
+
+// environment makes the values of the function's variables, if there is a program
+// to give them to; nil if not.
+func (j *Job) environment(w World, s *lambdaenv.Settings, p *access.Parts, k *keeping, x Extra) (Work, error) {
+	plan, err := ref.Find(w.Environ, ref.Options{Own: lambdaenv.Own(), Evaluate: x.Reference, Log: Named(w.Log, "environment")})
+	switch {
+	case w.variable(wrapper) == "":
+		if err == nil && !plan.Empty() {
+			w.Log.Warn("the environment refers to secrets, and nobody resolves them: set " + wrapper + " to /opt/latchkey-exec")
+		}
+		return nil, nil
+	case err != nil:
+		return nil, &config.Problem{Text: err.Error()}
+	}
+	v := &variables{
+		plan: plan, lend: k.lend, more: x.Variables,
+		read: func(tok cred.Redacted) ref.Reader {
+			return reader.New(p.Client.As(tok), reader.Options{
+				Retry: access.ReadSchedule(s.File, s.Origins), Parallel: access.Parallel, Observer: w.observe, Log: Named(w.Log, "environment"),
+			})
+		},
+		hand: handOver{Environ: w.Environ, Own: lambdaenv.Own(), Keep: append(plan.Passthrough(), s.EnvKeep...), Names: plan.Names()},
+	}
+	j.Environment = v.answer
+	return v, nil
+}
+
+// variables is the work of having the values that the function is started with.
+type variables struct {
+	plan *ref.Plan
+	lend *session.Pulled // nil without a login
+	read func(cred.Redacted) ref.Reader
+	// more are values of another origin; nil for none.
+	more func() map[string]cred.Redacted
+	hand handOver
+
+	mu sync.Mutex
+	// values wait for who starts the function. Whoever asks again, because the
+	// function is started again, has them got anew.
+	values map[string]cred.Redacted
+	got    bool
+}
+
+// Name implements Work.
+func (v *variables) Name() string { return "environment" }
+
+// Due implements Work: an environment is given once and cannot be changed later.
+func (v *variables) Due() time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.got {
+		return time.Time{}
+	}
+	return time.Unix(0, 0)
+}
+
+// Tend implements Work.
+func (v *variables) Tend(ctx context.Context, _ time.Time) error {
+	values, err := v.resolve(ctx)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.values, v.got = values, true
+	return nil
+}
+
+// resolve asks for all values.
+func (v *variables) resolve(ctx context.Context) (map[string]cred.Redacted, error) {
+	values := map[string]cred.Redacted{}
+	if v.more != nil {
+		maps.Copy(values, v.more())
+	}
+	if v.plan.Empty() {
+		return values, nil
+	}
+	if v.lend == nil {
+		return nil, errors.New("references need a login")
+	}
+	tok, err := v.lend.Token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := v.plan.Resolve(ctx, v.read(tok), tok)
+	maps.Copy(values, found)
+	return values, err
+}
+
+// answer is for who starts the function.
+func (v *variables) answer(ctx context.Context) envwire.Answer {
+	v.mu.Lock()
+	h := v.hand
+	h.Values, v.values = v.values, nil
+	v.mu.Unlock()
+	if h.Values == nil {
+		h.Values, h.Err = v.resolve(ctx)
+	}
+	return h.answer()
+}
