@@ -284,6 +284,21 @@ func TestMakeDirs(t *testing.T) {
 	}
 }
 
+func TestDirectoriesHaveTheModeThatIsAskedFor(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "a", "b", "f")
+	o := mine(0o600)
+	o.MakeDirs, o.DirMode, o.Volatile = true, 0o700, true
+	write(t, p, "x", o)
+	for _, dir := range []string{filepath.Dir(p), filepath.Dir(filepath.Dir(p))} {
+		if got := mode(t, dir); got != 0o700 {
+			t.Errorf("%s has mode %o", dir, got)
+		}
+	}
+	if got := mode(t, p); got != 0o600 {
+		t.Errorf("the file has mode %o", got)
+	}
+}
+
 func TestOwnerIsSetBeforeTheContent(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root may give files away")

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"time"
@@ -39,6 +40,28 @@ type answer struct {
 		WrappedAccessor string    `json:"wrapped_accessor"`
 	} `json:"wrap_info"`
 	MountType string `json:"mount_type"`
+}
+
+// orBare takes an answer that has none of the common fields, as those of
+// sys/health and of the keys of OIDC, for data as a whole. The server's own client
+// does so.
+func (a *answer) orBare(text []byte) {
+	if a.RequestID != "" || a.LeaseID != "" || a.LeaseDuration != 0 || a.Renewable || a.Data != nil || a.Warnings != nil ||
+		a.Auth != nil || a.WrapInfo != nil || a.MountType != "" {
+		return
+	}
+	var data map[string]any
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	if dec.Decode(&data) != nil || data["errors"] != nil {
+		return
+	}
+	for _, common := range []string{"request_id", "lease_id", "lease_duration", "renewable", "data", "warnings", "auth", "wrap_info", "mount_type"} {
+		delete(data, common)
+	}
+	if len(data) > 0 {
+		a.Data = data
+	}
 }
 
 func (a *answer) secret(now time.Time) *cred.Secret {

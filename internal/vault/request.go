@@ -100,6 +100,9 @@ func (c *Client) exchange(ctx context.Context, r request, out any) error {
 	if err := dec.Decode(out); err != nil {
 		return &Error{Kind: ErrServer, Op: r.op, Path: r.path, Cause: errors.New("the answer is not the JSON of a Vault server; is the address right?")}
 	}
+	if a, ok := out.(*answer); ok {
+		a.orBare(data)
+	}
 	return nil
 }
 
