@@ -110,7 +110,15 @@ func (p *Platform) serve(w http.ResponseWriter, r *http.Request, name string, f 
 	if a.status == 0 {
 		panic(http.ErrAbortHandler) // the life ended meanwhile
 	}
+	l.mu.Lock()
+	ending := l.ending // those that are being killed may be refused what they will
+	l.mu.Unlock()
 	p.answered(at, from, a)
+	if a.status == http.StatusForbidden && from != fromRuntime && !ending {
+		p.mu.Lock()
+		p.refused = append(p.refused, fmt.Sprintf("%s by %q: %s (%v)", name, from, a.error, a.body))
+		p.mu.Unlock()
+	}
 	for name, value := range a.header {
 		w.Header().Set(name, value)
 	}

@@ -38,7 +38,7 @@ func build(module, pkg, dir string, more ...string) (string, error) {
 // built with a runtime whose wall clock adds a number, which the test writes
 // into the frozen process. All else is the program as it is.
 func BuildSkewed(module, pkg, dir string) (string, error) {
-	overlay, err := skewedRuntime(module, dir)
+	overlay, err := skewedRuntime(module, filepath.Join(dir, "skewed"))
 	if err != nil {
 		return "", err
 	}
@@ -46,36 +46,45 @@ func BuildSkewed(module, pkg, dir string) (string, error) {
 	return build(module, pkg, dir, "-overlay="+overlay)
 }
 
-// skewedRuntime writes the two changed files of the Go runtime and the overlay
-// that puts them in their place. What the wall clock is stays the runtime's
-// business: walltime is asked, and a number added.
+// skewed are the places of the Go runtime where a number is added to the wall
+// clock's seconds: on amd64 in assembly, elsewhere in Go.
+var skewed = []struct{ file, was, is string }{
+	{"time_linux_amd64.s", "MOVQ\t16(SP), AX\t// realtime sec", "MOVQ\t16(SP), AX\n\tADDQ\truntime·lambdatestSkew(SB), AX"},
+	{"timeasm.go", "func time_now() (sec int64, nsec int32, mono int64)\n", "func time_now() (sec int64, nsec int32, mono int64)\n\nvar lambdatestSkew int64\n"},
+	{"timestub.go", "\tsec, nsec = walltime()\n", "\tsec, nsec = walltime()\n\tsec += lambdatestSkew\n"},
+	{"timestub.go", "\npackage runtime\n", "\npackage runtime\n\nvar lambdatestSkew int64\n"},
+}
+
+// skewedRuntime writes the changed files of the Go runtime into dir, and the
+// overlay that puts them in their place.
 func skewedRuntime(module, dir string) (overlay string, err error) {
 	goroot, err := goEnv(module, "GOROOT")
 	if err != nil {
 		return "", err
 	}
-	stub := filepath.Join(goroot, "src", "runtime", "timestub.go")
-	source, err := os.ReadFile(stub)
-	if err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	const was, only = "sec, nsec = walltime()", "&& !(linux && amd64)"
-	if strings.Count(string(source), was) != 1 {
-		return "", fmt.Errorf("%s is not as it was: the wall clock cannot be moved with this Go", stub)
+	replace := map[string]string{}
+	for _, change := range skewed {
+		original := filepath.Join(goroot, "src", "runtime", change.file)
+		if replace[original] == "" {
+			replace[original] = original
+		}
+		source, err := os.ReadFile(replace[original])
+		if err != nil {
+			return "", err
+		}
+		if strings.Count(string(source), change.was) != 1 {
+			return "", fmt.Errorf("%s is not as it was: the wall clock cannot be moved with this Go", original)
+		}
+		replace[original] = filepath.Join(dir, change.file)
+		changed := strings.Replace(string(source), change.was, change.is, 1)
+		if err := os.WriteFile(replace[original], []byte(changed), 0o644); err != nil {
+			return "", err
+		}
 	}
-	changed := strings.Replace(string(source), only, "", 1)
-	changed = strings.Replace(changed, was, was+"\n\tsec += lambdatestSkew", 1)
-	changed += "\n// lambdatestSkew is written from outside, in seconds.\nvar lambdatestSkew int64\n"
-	files := map[string]string{stub: filepath.Join(dir, "skewed_timestub.go")}
-	if err := os.WriteFile(files[stub], []byte(changed), 0o644); err != nil {
-		return "", err
-	}
-	// On amd64 the runtime has the clock in assembly instead.
-	assembly := filepath.Join(goroot, "src", "runtime", "time_linux_amd64.s")
-	if _, err := os.Stat(assembly); err == nil {
-		files[assembly] = ""
-	}
-	plan, err := json.Marshal(map[string]any{"Replace": files})
+	plan, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}

@@ -516,9 +516,6 @@ func (p *Platform) answered(at int, from string, a answer) {
 	defer p.mu.Unlock()
 	c := &p.calls[at]
 	c.Done, c.From, c.Status, c.Error, c.Event = time.Now(), from, a.status, a.error, a.event
-	if a.status == http.StatusForbidden && from != fromRuntime {
-		p.refused = append(p.refused, fmt.Sprintf("%s by %q: %s (%v)", c.Name, from, a.error, a.body))
-	}
 }
 
 // close ends everything, politely or not.

@@ -3,10 +3,8 @@
 package lambdatest
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -70,8 +68,7 @@ func (p *Platform) spawn(source string, argv, env []string, dir string, onExit f
 		return nil, err
 	}
 	go func() {
-		p.log.copy(source, r)
-		_ = r.Close()
+		p.log.follow(source, r)
 		close(one.said)
 	}()
 	return one, nil
@@ -194,19 +191,3 @@ func (p *Platform) inPrivate(argv []string) []string {
 	const script = `set -e; mount --bind "$1" /opt; mount --bind "$2" /tmp; shift 2; exec "$@"`
 	return append([]string{"/usr/bin/unshare", flags, "/bin/sh", "-c", script, "sh", p.opt(), p.o.Tmp}, argv...)
 }
-
-// copy reads lines into the log until whoever writes them is gone.
-func (l *logs) copy(source string, r io.Reader) {
-	lines := bufio.NewReader(r)
-	for {
-		line, err := lines.ReadString('\n')
-		if line = strings.TrimRight(line, "\n"); line != "" || err == nil {
-			l.add(source, line)
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-func exitWords(source string, one *process) string { return fmt.Sprintf("%s: %s", source, one.how()) }
