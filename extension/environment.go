@@ -47,13 +47,14 @@ func (h handOver) answer() envwire.Answer {
 // nothing is kept of.
 func (h handOver) unset() []string {
 	var out []string
+	own := slices.Concat(h.Own, ref.Settings())
 	for _, entry := range h.Environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if ref.Matches(h.Own, name) && !ref.Matches(h.Keep, name) && !ourAddress(name, value) {
+		if ref.Matches(own, name) && !ref.Matches(h.Keep, name) && !ourAddress(name, value) {
 			out = append(out, name)
 		}
 	}
-	for _, name := range h.Own {
+	for _, name := range own {
 		beginning, all := strings.CutSuffix(name, "*")
 		touches := func(n string) bool {
 			k, _ := strings.CutSuffix(n, "*")
@@ -83,6 +84,10 @@ func ourAddress(name, value string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
+
+// reserved are the names that the platform gives to a function and hides from an
+// extension: what VAULT_ENV_FROM_PATH brings does not take their place unseen.
+var reserved = []string{"_*", "LAMBDA_*", "AWS_LAMBDA_*", "AWS_EXECUTION_ENV", "AWS_XRAY_*"}
 
 // listenEnvironment opens the socket on which the program that starts the function
 // asks. Nothing asks before the extension has registered.

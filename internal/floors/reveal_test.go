@@ -8,6 +8,7 @@ import (
 // reveals lists the files in which a secret may leave its cred.Redacted, and
 // what for. Everything else handles it closed.
 var reveals = map[string]string{
+	"extension/environment.go":     "the values of variables go to who starts the function, over a socket for one user",
 	"internal/auth/approle.go":     "the secret_id goes into the login's body",
 	"internal/auth/jwt.go":         "the JWT goes into the login's body",
 	"internal/auth/kubernetes.go":  "the service account's JWT goes into the login's body",
