@@ -199,7 +199,11 @@ func (f fault) Unwrap() error { return f.error }
 func (e *extension) tend(ctx context.Context, works []Work, by time.Time) error {
 	var errs []error
 	for _, w := range works {
-		if due := w.Due(); due.IsZero() || due.After(by) {
+		due := w.Due()
+		if now := time.Now(); now.After(by) {
+			by = now // what stands before took a while
+		}
+		if due.IsZero() || due.After(by) {
 			continue
 		}
 		if err := w.Tend(ctx, by); err != nil {

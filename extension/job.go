@@ -29,31 +29,30 @@ type World struct {
 	Log     *slog.Logger
 }
 
-// dialTimeout bounds each of the steps to a connection. The time for a start is
+// DialTimeout bounds each of the steps to a connection. The time for a start is
 // short, and a network that swallows packets is to be told by name within it.
-const dialTimeout = 3 * time.Second
+const DialTimeout = 3 * time.Second
 
 // Access is what the parts that speak with the server are built with.
 func (w World) Access(s *lambdaenv.Settings) access.Options {
 	return access.Options{
 		Method: w.Method, Environ: w.Environ, Origins: s.Origins, Attempts: -1, Log: w.Log, Named: Named, Version: w.Version,
-		Observer: w.observe, DialTimeout: dialTimeout, Brief: cache.Brief{TTL: s.CacheTTL, Every: s.CacheEvery},
+		Observer: w.Observe, DialTimeout: DialTimeout, Brief: cache.Brief{TTL: s.CacheTTL, Every: s.CacheEvery},
 	}
 }
 
-// observe tells of what is tried again.
-func (w World) observe(n retry.Notice) {
+// Observe tells of what is tried again.
+func (w World) Observe(n retry.Notice) {
 	w.Log.Warn("trying again", "what", n.What, "attempt", n.Attempt, "in", n.Next.Round(time.Millisecond), "error", n.Err)
 }
 
 // Prepare makes a Job of what an environment says. What is wrong with that is the
 // Job's Fault, for only who is registered may report it.
 func Prepare(w World, s *lambdaenv.Settings, wrong error) Job {
-	j := Job{API: w.variable("AWS_LAMBDA_RUNTIME_API"), Name: filepath.Base(w.Path), Log: w.Log, Budget: defaultBudget, Fault: wrong}
-	if wrong != nil {
+	j := Begin(w, s, wrong)
+	if j.Fault != nil {
 		return j
 	}
-	j.settle(s)
 	p, err := access.Build(s.File, w.Access(s))
 	if err == nil {
 		err = j.Arrange(w, s, p, Extra{})
@@ -62,18 +61,20 @@ func Prepare(w World, s *lambdaenv.Settings, wrong error) Job {
 	return j
 }
 
-// defaultBudget is that of a start whose settings could not be read.
-const defaultBudget = 8 * time.Second
-
-// settle takes what the settings say of the course of things.
-func (j *Job) settle(s *lambdaenv.Settings) {
+// Begin is a Job with nothing to do yet: Arrange says what.
+func Begin(w World, s *lambdaenv.Settings, wrong error) Job {
+	j := Job{API: w.variable("AWS_LAMBDA_RUNTIME_API"), Name: filepath.Base(w.Path), Log: w.Log, Budget: defaultBudget, Fault: wrong}
+	if wrong != nil {
+		return j
+	}
 	j.Budget, j.FailOpen = s.InitBudget, s.FailOpen
 	j.Awake = s.InitType == lambdaenv.ManagedInstances
 	j.Deferred = s.InitType == lambdaenv.SnapStart && !s.InitLogin
-	for _, text := range s.Warnings {
-		j.Log.Warn(text)
-	}
+	return j
 }
+
+// defaultBudget is that of a start whose settings could not be read.
+const defaultBudget = 8 * time.Second
 
 // Extra is what only a program that reads configuration files has.
 type Extra struct {
@@ -92,6 +93,9 @@ type Extra struct {
 // Arrange fills in what is kept right and what is served. The parts lend from then
 // on what the extension keeps.
 func (j *Job) Arrange(w World, s *lambdaenv.Settings, p *access.Parts, x Extra) error {
+	for _, text := range s.Warnings {
+		j.Log.Warn(text)
+	}
 	k := &keeping{extra: x.Changed}
 	var logins []Work
 	for i := range p.Logins {
@@ -171,7 +175,7 @@ func (k *keeping) secretFiles(w World, s *lambdaenv.Settings, p *access.Parts) (
 	}
 	files, err := secretfile.New(specs, secretfile.Options{
 		Client: p.Client, Identity: k.lend, Refresh: s.Refresh, Retry: access.ReadSchedule(s.File, s.Origins),
-		Observer: w.observe, Log: Named(w.Log, "files"),
+		Observer: w.Observe, Log: Named(w.Log, "files"),
 	})
 	if err != nil {
 		return nil, err

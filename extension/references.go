@@ -23,7 +23,7 @@ const wrapper = "AWS_LAMBDA_EXEC_WRAPPER"
 // environment makes the values of the function's variables, if there is a program
 // to give them to; nil if not.
 func (j *Job) environment(w World, s *lambdaenv.Settings, p *access.Parts, k *keeping, x Extra) (Work, error) {
-	plan, err := ref.Find(w.Environ, ref.Options{Own: lambdaenv.Own(), Evaluate: x.Reference, Log: Named(w.Log, "environment")})
+	plan, err := ref.Find(w.Environ, ref.Options{Own: lambdaenv.Own(), Reserved: reserved, Evaluate: x.Reference, Log: Named(w.Log, "environment")})
 	switch {
 	case w.variable(wrapper) == "":
 		if err == nil && !plan.Empty() {
@@ -37,7 +37,7 @@ func (j *Job) environment(w World, s *lambdaenv.Settings, p *access.Parts, k *ke
 		plan: plan, lend: k.lend, more: x.Variables,
 		read: func(tok cred.Redacted) ref.Reader {
 			return reader.New(p.Client.As(tok), reader.Options{
-				Retry: access.ReadSchedule(s.File, s.Origins), Parallel: access.Parallel, Observer: w.observe, Log: Named(w.Log, "environment"),
+				Retry: access.ReadSchedule(s.File, s.Origins), Parallel: access.Parallel, Observer: w.Observe, Log: Named(w.Log, "environment"),
 			})
 		},
 		hand: handOver{Environ: w.Environ, Own: lambdaenv.Own(), Keep: append(plan.Passthrough(), s.EnvKeep...), Names: plan.Names()},

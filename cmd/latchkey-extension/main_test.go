@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/vaulttest"
 )
 
-var built struct{ extension, function, wrapper string }
+var built struct{ extension, full, function, wrapper string }
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		for pkg, path := range map[string]*string{
+			"./cmd/latchkey": &built.full,
 			"./cmd/latchkey-extension": &built.extension, "./internal/lambdatest/function": &built.function, "./cmd/latchkey-exec": &built.wrapper,
 		} {
 			if *path, err = lambdatest.Build("../..", pkg, dir); err != nil {
@@ -68,7 +69,6 @@ func TestAFunctionFindsItsFileItsProxyAndItsEnvironment(t *testing.T) {
 	if f := p.Init().Fault; f != nil {
 		t.Fatalf("%v\n%s", f, p.Logs(""))
 	}
-	t.Log(p.Logs(""))
 	r, err := p.Invoke(task.Task{Do: "many", Tasks: []task.Task{
 		{Do: "init"}, {Do: "get", URL: "http://127.0.0.1:18299/v1/secret/data/app"}, {Do: "env"},
 	}})
@@ -99,5 +99,44 @@ func TestAFunctionFindsItsFileItsProxyAndItsEnvironment(t *testing.T) {
 	}
 	for _, e := range p.Shutdown("spindown") {
 		t.Logf("%+v", e)
+	}
+}
+
+// The large extension reads the same environment, and a configuration beside it.
+func TestAConfigurationAddsTemplatesAndSinks(t *testing.T) {
+	s, env := world(t)
+	dir := t.TempDir()
+	config := `
+template {
+  contents    = "{{ with secret \"secret/app\" }}p={{ .Data.data.password }}{{ end }}"
+  destination = "` + dir + `/app.conf"
+}
+env_template "FROM_TEMPLATE" { contents = "{{ with secret \"secret/app\" }}{{ .Data.data.password }}{{ end }}" }
+`
+	s.Admin(t).Policy("app", map[string][]string{"secret/*": {"read"}, "sys/internal/ui/mounts/*": {"read"}})
+	p := lambdatest.Start(t, lambdatest.Options{
+		Extension: built.full, Name: "secrets", Function: built.function, Wrapper: built.wrapper,
+		Env: append(env, "LATCHKEY_CONFIG="+config, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+dir+"/secret.json",
+			"LATCHKEY_LISTEN=127.0.0.1:18298", "PASSWORD=vault:secret/data/app#${ .password | upper }", "LAMBDATEST_INIT_READ="+dir+"/app.conf:"+dir+"/secret.json"),
+	})
+	if f := p.Init().Fault; f != nil {
+		t.Fatalf("%v\n%s", f, p.Logs(""))
+	}
+	r, err := p.Invoke(task.Task{Do: "many", Tasks: []task.Task{{Do: "init"}, {Do: "get", URL: "http://127.0.0.1:18298/v1/secret/data/app"}, {Do: "env"}}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.Logs(""))
+	}
+	var got task.Answer
+	if err := json.Unmarshal(r.Payload, &got); err != nil {
+		t.Fatal(err)
+	}
+	if a := got.Answers[0].Files[dir+"/app.conf"]; a.Text != "p=canary-<&>" {
+		t.Errorf("before the function's own code the template was %+v", a)
+	}
+	if a := got.Answers[1]; a.Status != 200 || !strings.Contains(a.Text, "canary") {
+		t.Errorf("the proxy answered %d %s", a.Status, a.Text)
+	}
+	if env := got.Answers[2].Env; env["FROM_TEMPLATE"] != "canary-<&>" || env["PASSWORD"] != "CANARY-<&>" {
+		t.Errorf("the environment has %q and %q", env["FROM_TEMPLATE"], env["PASSWORD"])
 	}
 }

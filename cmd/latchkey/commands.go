@@ -132,6 +132,8 @@ Exit codes:
 func run(ctx context.Context, w world) int {
 	name, args := "", w.args
 	switch {
+	case runsInLambda(w):
+		return runExtension(ctx, w)
 	case len(args) == 0:
 		overview(w.stderr)
 		return exitUsage

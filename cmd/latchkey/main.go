@@ -22,6 +22,7 @@ import (
 
 // world is all that run sees of the outside.
 type world struct {
+	path           string // of the program's file
 	args           []string
 	environ        []string
 	lookup         func(string) (string, bool)
@@ -37,7 +38,7 @@ type world struct {
 func main() {
 	ctx, stop := signalled()
 	code := run(ctx, world{
-		args: os.Args[1:], environ: os.Environ(), lookup: os.LookupEnv,
+		path: os.Args[0], args: os.Args[1:], environ: os.Environ(), lookup: os.LookupEnv,
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, width: widthOf(os.Stderr),
 	})
 	stop()

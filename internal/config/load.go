@@ -89,6 +89,16 @@ func Load(paths []string, o Options) (*Loaded, error) {
 	return l, nil
 }
 
+// LoadText is Load for one configuration that is in no file; name stands for that.
+func LoadText(name, text string, o Options) (*Loaded, error) {
+	l := &Loaded{late: &lateWarnings{}}
+	l.File = newFile()
+	if err := l.merge(name, []byte(text), o).err(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
 // newFile is a file that says nothing: all defaults.
 func newFile() *File {
 	f := &File{where: &where{set: map[string]Pos{}, sources: map[string]*source{}}}

@@ -58,8 +58,9 @@ type Options struct {
 	Version string
 	// Persist keeps tokens and leases over a restart; nil for nowhere.
 	Persist *persist.File
-	// Dial is vault.Config.Dial.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// DialTimeout and Dial are those of vault.Config.
+	DialTimeout time.Duration
+	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// attempts caps the logins that fail in a row, 0 for a number that only a run
 	// without a deadline reaches, negative for none. BuildLasting sets it.
@@ -142,7 +143,7 @@ func Build(f *config.File, o Options) (*Parts, error) {
 func (o Options) access(f *config.File) access.Options {
 	ao := access.Options{
 		Method: o.Method, Environ: o.Environ, Origins: o.Origins, Preserve: o.Preserve, Attempts: o.attempts,
-		Observer: o.Observer, Meter: o.Meter, Log: o.Log, Named: logging.Named, Version: o.Version, Dial: o.Dial,
+		Observer: o.Observer, Meter: o.Meter, Log: o.Log, Named: logging.Named, Version: o.Version, Dial: o.Dial, DialTimeout: o.DialTimeout,
 		Handover: func(a *config.AutoAuth) session.Handover { return kept(a, f, o) },
 	}
 	if o.Persist != nil {

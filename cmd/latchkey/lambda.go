@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"latchkey/extension"
+	"latchkey/internal/config"
+	"latchkey/internal/cred"
+	"latchkey/internal/guard"
+	"latchkey/internal/hcl"
+	"latchkey/internal/lambdaenv"
+	"latchkey/internal/lease"
+	"latchkey/internal/listen"
+	"latchkey/internal/methods"
+	"latchkey/internal/sink"
+	"latchkey/internal/sockaddr"
+	"latchkey/internal/template"
+	"latchkey/internal/wiring"
+)
+
+// runsInLambda reports whether Lambda started us as an extension: it gives no
+// arguments, and says where its API is.
+func runsInLambda(w world) bool {
+	_, inside := w.lookup("AWS_LAMBDA_RUNTIME_API")
+	return inside && len(w.args) == 0
+}
+
+// runExtension is the large extension of a Lambda function: what
+// cmd/latchkey-extension does, and configuration files.
+func runExtension(ctx context.Context, w world) int {
+	s, err := lambdaenv.Read(w.environ)
+	level, asJSON := slog.LevelInfo, false
+	if s != nil {
+		level, asJSON = s.LogLevel, s.LogJSON
+	}
+	x := extension.World{
+		Path: w.path, Environ: w.environ, Method: methods.All(w.environ).Lookup, Version: version,
+		Log: extension.NewLogger(w.stderr, level, asJSON),
+	}
+	job := extension.Begin(x, s, err)
+	if job.Fault == nil {
+		job.Fault = furnish(&job, x, s, w)
+	}
+	if err := extension.Run(ctx, job); err != nil {
+		// The platform and the log have been told; the code is for whoever looks.
+		_, code := explain(err)
+		return code
+	}
+	return exitDone
+}
+
+// furnish adds to a job what a configuration says.
+func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, w world) error {
+	if s.Config != "" {
+		l, err := loadFor(s, w)
+		if err != nil {
+			return err
+		}
+		if _, err := s.Over(l); err != nil {
+			return err
+		}
+	}
+	parts, err := wiring.BuildLasting(s.File, wiring.Options{
+		Method: x.Method, Environ: w.environ, Origins: s.Origins, Stdout: w.stderr, Output: w.stderr,
+		Observer: x.Observe, Log: x.Log, Version: version, DialTimeout: extension.DialTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	f := newFurniture(parts, x.Log)
+	return job.Arrange(x, s, parts.Access, extension.Extra{
+		Works: f.works(), Changed: f.changed, Variables: f.variables, Reference: template.Key, Open: openFully,
+	})
+}
+
+// loadFor reads LATCHKEY_CONFIG, a path or the configuration itself.
+func loadFor(s *lambdaenv.Settings, w world) (*config.Loaded, error) {
+	o := config.Options{Env: w.lookup, Lex: hcl.Lex}
+	if s.Inline() {
+		return config.LoadText("LATCHKEY_CONFIG", s.Config, o)
+	}
+	return config.Load([]string{s.Config}, o)
+}
+
+// furniture is what a configuration file adds: sinks and templates.
+type furniture struct {
+	parts     *wiring.Lasting
+	sinks     []*handing
+	leases    *lease.Manager
+	templates *template.Watch
+	log       *slog.Logger
+}
+
+func newFurniture(p *wiring.Lasting, log *slog.Logger) *furniture {
+	f := &furniture{parts: p, log: log}
+	for _, i := range p.Logins() {
+		if len(i.Sinks) > 0 {
+			f.sinks = append(f.sinks, &handing{identity: i.Name, sinks: i.Sinks, o: p.SinkKeep})
+		}
+	}
+	if p.Templates != nil {
+		f.leases = lease.New(p.Leases)
+		f.templates = p.Templates.Watch(f.leases, p.Watch)
+	}
+	return f
+}
+
+func (f *furniture) works() []extension.Work {
+	var works []extension.Work
+	for _, s := range f.sinks {
+		works = append(works, s)
+	}
+	if f.templates != nil {
+		works = append(works, keptLeases{f}, rendering{f})
+	}
+	return works
+}
+
+// changed hands a new token on.
+func (f *furniture) changed(identity string, t cred.Token) {
+	for _, s := range f.sinks {
+		if s.identity == identity {
+			s.deliver(t)
+		}
+	}
+	if f.leases != nil && identity == f.parts.Logins()[0].Name {
+		f.leases.Use(f.parts.Identity())
+	}
+}
+
+func (f *furniture) variables() map[string]cred.Redacted {
+	if f.templates == nil {
+		return nil
+	}
+	return f.templates.Variables()
+}
+
+// keptLeases is the work of keeping what templates read.
+type keptLeases struct{ *furniture }
+
+func (k keptLeases) Name() string   { return "leases of templates" }
+func (k keptLeases) Due() time.Time { return k.leases.Due() }
+func (k keptLeases) Tend(ctx context.Context, by time.Time) error {
+	return k.leases.Tend(ctx, by, func(keys []string) { k.templates.Changed(keys...) })
+}
+
+// rendering is the work of having every template rendered.
+type rendering struct{ *furniture }
+
+func (r rendering) Name() string   { return "templates" }
+func (r rendering) Due() time.Time { return r.templates.Due() }
+func (r rendering) Tend(ctx context.Context, by time.Time) error {
+	return r.templates.Tend(ctx, by, nil)
+}
+
+// handing is the work of a token's being in all its sinks.
+type handing struct {
+	identity string
+	sinks    []sink.Sink
+	o        sink.KeepOptions
+
+	mu    sync.Mutex
+	token cred.Token
+	due   time.Time
+}
+
+func (h *handing) deliver(t cred.Token) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.token, h.due = t, time.Unix(0, 0)
+}
+
+// Name implements extension.Work.
+func (h *handing) Name() string { return "sinks" }
+
+// Due implements extension.Work.
+func (h *handing) Due() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.due
+}
+
+// Tend implements extension.Work.
+func (h *handing) Tend(ctx context.Context, by time.Time) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.due.IsZero() || h.due.After(by) {
+		return nil
+	}
+	err := sink.WriteAll(ctx, h.sinks, h.token, h.o.Retry, h.o.Observer)
+	if err != nil {
+		h.due = time.Now().Add(h.o.Retry.Pause(1, err)).Round(0)
+		return err
+	}
+	h.due = time.Time{}
+	return nil
+}
+
+// openFully opens a listener as a configuration file describes it.
+func openFully(l config.Listener, name string, log *slog.Logger) (extension.Opened, error) {
+	o := listen.Options{Name: name, Log: log, Evaluate: sockaddr.Evaluate}
+	ln, _, err := listen.Open(l, o)
+	if err != nil {
+		return extension.Opened{}, err
+	}
+	for _, warning := range listen.Warnings(l, o, ln.Addr()) {
+		log.Warn(warning.String())
+	}
+	opened := extension.Opened{Listener: ln, Serve: func(h http.Handler) *http.Server { return listen.LimitsOf(l).Server(h, log) }}
+	if listen.KnowsPeers {
+		opened.Peer = func(r *http.Request) (guard.Peer, bool) {
+			p, ok := listen.PeerOf(r)
+			return guard.Peer(p), ok
+		}
+	}
+	return opened, nil
+}

@@ -1,0 +1,31 @@
+package template
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	texttemplate "text/template"
+
+	"github.com/Masterminds/sprig/v3"
+)
+
+// Key evaluates the key of a reference that is a template, such as
+// ${ .user }:${ .password | urlquery }, over the fields of an answer. It has sprig's
+// functions, but for those that look at the machine. The error is ErrParse or
+// ErrRender, and carries no value.
+func Key(text string, data map[string]any) (string, error) {
+	functions := maps.Clone(sprig.TxtFuncMap())
+	for _, name := range []string{"env", "expandenv", "getHostByName"} {
+		delete(functions, name)
+	}
+	t, err := texttemplate.New("key").Delims("${", "}").Funcs(functions).Option("missingkey=error").Parse(text)
+	if err != nil {
+		return "", errors.Join(ErrParse, errors.New("the key is no template with the delimiters ${ and }"))
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, data); err != nil {
+		// The engine's own words may quote a value.
+		return "", errors.Join(ErrRender, errors.New("the key cannot be evaluated over the fields of the secret"))
+	}
+	return b.String(), nil
+}
