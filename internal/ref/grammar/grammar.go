@@ -138,7 +138,7 @@ func field(write bool, path, key, tail string) (Part, error) {
 	case p.Path == "":
 		return p, errors.New("a reference without a path before its #")
 	case !plain(p.Path):
-		return p, errors.New("a path with a control character, an empty segment, or one of . and ..")
+		return p, errors.New("a path with a control character in it, an empty segment, or . or .. as one")
 	case key == "":
 		return p, errors.New("a reference without a key after its #")
 	case strings.IndexByte(key, 0) >= 0:
