@@ -130,7 +130,7 @@ func (s *simulation) job(text string, log *slog.Logger, m *telemetry.Telemetry) 
 		s.t.Fatal(err)
 	}
 	l, err := wiring.BuildLasting(f, wiring.Options{
-		Method: methods.Lookup, Origins: origins, Output: os.Stderr, Log: log, Version: "test", Dial: s.net.dial, Meter: m,
+		Method: methods.All(nil).Lookup, Origins: origins, Output: os.Stderr, Log: log, Version: "test", Dial: s.net.dial, Meter: m,
 	})
 	if err != nil {
 		s.t.Fatal(err)

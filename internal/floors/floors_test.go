@@ -67,6 +67,7 @@ var floors = map[string]int{
 	"cmd/latchkey-extension": 4,
 
 	// beside the house: fakes, laws, demonstrations
+	"internal/awstest":             beside,
 	"internal/floors":              beside,
 	"internal/lambdatest":          beside,
 	"internal/lambdatest/function": beside + 1, // is built, not imported

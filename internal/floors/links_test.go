@@ -13,6 +13,7 @@ var unwanted = map[string]string{
 	"testing":                      "it registers flags and weighs on the start",
 	"net/http/httptest":            "a test server has no place in a program",
 	"net/http/pprof":               "it registers handlers that show memory",
+	module + "/internal/awstest":   "the fake AWS is for tests",
 	module + "/internal/vaulttest": "the fake server is for tests and samples",
 }
 

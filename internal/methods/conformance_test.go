@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/awstest"
 	"latchkey/internal/config"
 	"latchkey/internal/retry"
 	"latchkey/internal/vault"
@@ -81,11 +82,23 @@ type fixture struct {
 	missing string
 }
 
+// amazon is the AWS of the fixtures.
+var amazon *awstest.AWS
+
+func amazonKeys(more map[string]any) map[string]any {
+	more["access_key"], more["secret_key"], more["session_token"] = amazon.Function.ID, amazon.Function.Secret, amazon.Function.Token
+	return more
+}
+
 // fixtures has one entry for each method of the table.
 var fixtures = map[string]fixture{
 	"approle": {func(dir string) map[string]any {
 		return map[string]any{"role_id_file_path": put(dir, "role", "canary-role"), "secret_id_file_path": put(dir, "secret", "canary-secret")}
 	}, "role_id_file_path"},
+	"aws": {func(string) map[string]any { return amazonKeys(map[string]any{"type": "iam", "role": "web"}) }, "type"},
+	"aws_web_identity": {func(string) map[string]any {
+		return amazonKeys(map[string]any{"audience": "vault", "role": "web", "region": "eu-central-1", "sts_endpoint": amazon.STS("eu-central-1")})
+	}, "audience"},
 	"cert": {func(string) map[string]any { return map[string]any{"name": "web"} }, ""},
 	"jwt": {func(dir string) map[string]any {
 		return map[string]any{"path": put(dir, "jwt", "canary.jwt"), "role": "web"}
@@ -118,7 +131,7 @@ func login(t *testing.T, ctx context.Context, name string, w world, m mood, wrap
 		Mount: "auth/" + name, Config: config.NewBlock(name, fixtures[name].config(t.TempDir())),
 		Client: cfg, Wrap: wrap, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug - 8})),
 	}
-	method, err := All[name](o)
+	method, err := All(nil)[name](o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,11 +157,12 @@ func login(t *testing.T, ctx context.Context, name string, w world, m mood, wrap
 }
 
 func TestEveryMethodIsAsItShouldBe(t *testing.T) {
-	if got, want := slices.Sorted(maps.Keys(fixtures)), slices.Sorted(maps.Keys(All)); !slices.Equal(got, want) {
+	amazon = awstest.Start(t)
+	if got, want := slices.Sorted(maps.Keys(fixtures)), slices.Sorted(maps.Keys(All(nil))); !slices.Equal(got, want) {
 		t.Fatalf("fixtures for %v, methods %v", got, want)
 	}
 	for where, w := range worlds {
-		for name := range All {
+		for name := range All(nil) {
 			t.Run(where+"/"+name, func(t *testing.T) { conform(t, name, w) })
 		}
 	}
@@ -217,7 +231,7 @@ func conform(t *testing.T, name string, w world) {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := All[name](auth.Options{Mount: "auth/" + name, Config: config.NewBlock(name, values)}); err != nil {
+		if _, err := All(nil)[name](auth.Options{Mount: "auth/" + name, Config: config.NewBlock(name, values)}); err != nil {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -225,7 +239,7 @@ func conform(t *testing.T, name string, w world) {
 
 func refuses(t *testing.T, name string, values map[string]any) {
 	t.Helper()
-	_, err := All[name](auth.Options{Mount: "auth/" + name, Config: config.NewBlock(name, values)})
+	_, err := All(nil)[name](auth.Options{Mount: "auth/" + name, Config: config.NewBlock(name, values)})
 	var p *config.Problem
 	if !errors.As(err, &p) {
 		t.Fatalf("got %v", err)
