@@ -92,8 +92,9 @@ layer: ## the zips of the Lambda extension in dist/, one per architecture, each 
 sbom: build ## the bill of materials of bin/latchkey (CycloneDX); make layer writes those of the zips
 	go run ./layer/mklayer -version $(VERSION) -tags $(TAGS) -bill bin/latchkey
 
-docs: ## write docs/configuration.md and the lists of linked packages anew
+docs: ## write docs/configuration.md, docs/lambda-environment.md and the lists of linked packages anew
 	go test ./internal/config -run TestReference -update
+	go test ./internal/lambdaenv -run TestReference -update
 	go test ./internal/floors -run Linked -update
 
 clean: ## remove what was built

@@ -32,15 +32,6 @@ func Variable(path string) string {
 	return ""
 }
 
-// Parse is Load of one file whose text is at hand; name is what messages call it.
-func Parse(name string, text []byte, o Options) (*Loaded, error) {
-	l := Empty()
-	if err := l.merge(name, text, o).err(); err != nil {
-		return nil, err
-	}
-	return l, nil
-}
-
 // Closest is the hint `did you mean ...?` for a word that is none of those known, ""
 // when it resembles none.
 func Closest(word string, known []string) string { return closest(word, known) }

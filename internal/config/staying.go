@@ -60,9 +60,6 @@ func (c *checker) beside() {
 			c.problem(fmt.Sprintf("listener[%d].address", i), "there is no systemd that would hand a socket over", "")
 		}
 	}
-	for _, a := range f.Identities {
-		c.problem(a.path(), "an extension logs in to one identity", "leave out all but one")
-	}
 	if f.AutoAuth != nil && f.AutoAuth.Method.WrapTTL > 0 {
 		c.problem(f.AutoAuth.path()+".method.wrap_ttl", "leaves no token to read secrets with", "set wrap_ttl on the sink instead")
 	}

@@ -1,6 +1,7 @@
 package lambdaenv
 
 import (
+	"cmp"
 	"maps"
 	"net"
 	"net/netip"
@@ -40,11 +41,14 @@ var listenerKeys = []struct {
 	{name: "LATCHKEY_REQUEST_TIMEOUT", key: "request_timeout"},
 }
 
-const listenVariable = "LATCHKEY_LISTEN"
+const (
+	listenVariable = "LATCHKEY_LISTEN"
+	usualListen    = "127.0.0.1:8200"
+)
 
 // ask collects it.
-func (r *reader) ask() asked {
-	a := asked{env: r.env, login: r.login(), listener: map[string]any{"type": "tcp", "tls_disable": true}, by: map[string]string{}}
+func (r *reader) ask() *asked {
+	a := &asked{env: r.env, login: r.login(), listener: map[string]any{"type": "tcp", "tls_disable": true}, by: map[string]string{}}
 	for _, k := range listenerKeys {
 		v := r.env[k.name]
 		switch {
@@ -62,12 +66,11 @@ func (r *reader) ask() asked {
 }
 
 // listen settles where the proxy listens, in the keys of a listener and as text.
-func (r *reader) listen(a asked) string {
-	const usual = "127.0.0.1:8200"
+func (r *reader) listen(a *asked) string {
 	v := r.env[listenVariable]
 	if v == "" {
-		a.listener["address"] = usual
-		return usual
+		a.listener["address"] = usualListen
+		return usualListen
 	}
 	a.by["address"] = listenVariable
 	v = strings.TrimPrefix(v, "unix://")
@@ -98,7 +101,7 @@ const source = "environment"
 //
 // The error is config.Problems.
 func (s *Settings) Over(l *config.Loaded) (*config.File, error) {
-	o := &over{s: s, a: &s.ask}
+	o := &over{s: s, a: s.ask}
 	address, addressed := o.address(l)
 	values := o.values(l.File)
 	if err := l.Add(source, values, o.called); err != nil {
@@ -155,7 +158,7 @@ func (o *over) address(l *config.Loaded) (variable string, addressed bool) {
 		if v == "" {
 			continue
 		}
-		if o.s.Proxy && len(l.File.Listeners) == 0 && sameDoor(v, o.s.Listen) {
+		if o.ownDoor(v, l.File.Listeners) {
 			if inFile && name != "VLE_VAULT_ADDR" {
 				return "", true
 			}
@@ -164,6 +167,16 @@ func (o *over) address(l *config.Loaded) (variable string, addressed bool) {
 		return name, true
 	}
 	return "", inFile
+}
+
+// ownDoor says whether a URL leads to a listener of ours.
+func (o *over) ownDoor(address string, listeners []config.Listener) bool {
+	for i := range listeners {
+		if sameDoor(address, cmp.Or(listeners[i].Address, usualListen)) {
+			return true
+		}
+	}
+	return len(listeners) == 0 && o.s.Proxy && sameDoor(address, o.s.Listen)
 }
 
 // sameDoor says whether a URL leads to where the proxy listens.

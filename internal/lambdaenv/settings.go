@@ -10,8 +10,11 @@
 package lambdaenv
 
 import (
+	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,7 +65,7 @@ type Settings struct {
 	// Warnings are worth a line at the start, at level warn.
 	Warnings []string
 
-	ask asked
+	ask *asked
 	// levelSaid and formatSaid say that a variable of ours sets the log's level or
 	// form, and not Lambda.
 	levelSaid, formatSaid bool
@@ -70,6 +73,15 @@ type Settings struct {
 
 // Inline says whether Config is the configuration itself and not the path of one.
 func (s *Settings) Inline() bool { return strings.ContainsAny(s.Config, "{\n") }
+
+// Format implements fmt.Formatter: Config may hold secrets.
+func (s Settings) Format(f fmt.State, _ rune) {
+	mode := "closed"
+	if s.FailOpen {
+		mode = "open"
+	}
+	_, _ = io.WriteString(f, "settings files="+strconv.FormatBool(s.Files)+" proxy="+strconv.FormatBool(s.Proxy)+" fail="+mode)
+}
 
 // LogOff is above every level there is.
 const LogOff slog.Level = 1 << 10

@@ -25,14 +25,14 @@ type variable struct {
 // table holds every variable there is. A name that ends with * stands for all that
 // begin so.
 var table = []variable{
-	{name: "VLE_VAULT_ADDR", of: fromVLE, own: true, doc: "The server's URL for the extension; wins over `VAULT_ADDR`, so that this can name the proxy for the function's own client.", differs: "A path in the URL is kept for the proxy too; a URL that names the proxy itself is refused."},
+	{name: "VLE_VAULT_ADDR", of: fromVLE, own: true, doc: "The server's URL for the extension; wins over `VAULT_ADDR`, so that this can name the proxy for the function's own client.", differs: "The proxy drops a path in the URL, and a URL that names the proxy itself is not noticed."},
 	{name: "VAULT_ADDR", of: fromAPI, doc: "The server's URL, when `VLE_VAULT_ADDR` is not set. One of the two has to be.", differs: "Without either it asks itself at 127.0.0.1:8200."},
-	{name: "VAULT_AUTH_PROVIDER", of: fromVLE, own: true, doc: "Where the auth method is mounted, without `auth/`. Required, unless `LATCHKEY_AUTH_METHOD` is set; then the default is the method's name.", differs: "`auth/` in front is taken as meant."},
+	{name: "VAULT_AUTH_PROVIDER", of: fromVLE, own: true, doc: "Where the auth method is mounted, without `auth/`. Required, unless `LATCHKEY_AUTH_METHOD` is set; then the default is the method's name.", differs: "`auth/` in front is part of the path; here it is understood."},
 	{name: "VAULT_AUTH_ROLE", of: fromVLE, own: true, doc: "The role to log in to. Required by the methods aws, aws_web_identity and jwt; for cert it is the name of a certificate role."},
 	{name: "VAULT_IAM_SERVER_ID", of: fromVLE, own: true, doc: "For aws: the value of the signed header X-Vault-AWS-IAM-Server-ID."},
 	{name: "VAULT_ASSUMED_ROLE_ARN", of: fromVLE, own: true, doc: "The role of AWS to assume first.", differs: "It is assumed anew at each login; here its credentials are used until they end."},
 	{name: "VAULT_STS_ENDPOINT_REGION", of: fromVLE, own: true, doc: "The region whose STS is signed for. Not set means the global one, or `AWS_REGION` where `AWS_STS_REGIONAL_ENDPOINTS` is `regional`."},
-	{name: "VAULT_SECRET_PATH", of: fromVLE, own: true, doc: "The API path of a secret that becomes a file, such as `secret/data/app` (with `data/` for version 2 of the key-value engine).", differs: "A path where nothing is yields a file that holds `null`; here it is an error."},
+	{name: "VAULT_SECRET_PATH", of: fromVLE, own: true, doc: "The API path of a secret that becomes a file, such as `secret/data/app` (with `data/` for version 2 of the key-value engine).", differs: "A path where nothing is yields a file that holds `null`; here the start fails."},
 	{name: "VAULT_SECRET_FILE", def: "/tmp/vault/secret.json", of: fromVLE, doc: "Its file. What is not absolute is below /tmp/vault.", differs: "Without `VAULT_SECRET_PATH` it is ignored; here it is refused. Two secrets for one file are noticed only when spelled alike."},
 	{name: "VAULT_SECRET_PATH_*", of: fromVLE, own: true, doc: "The path of a further secret. What * stands for only joins it to its file."},
 	{name: "VAULT_SECRET_FILE_*", of: fromVLE, doc: "Its file; required."},
@@ -40,7 +40,7 @@ var table = []variable{
 	{name: "VAULT_TOKEN_EXPIRY_GRACE_PERIOD", def: "10s", of: fromVLE, own: true, doc: "How long before its end a token counts as over."},
 	{name: "VAULT_DEFAULT_CACHE_TTL", of: fromVLE, own: true, doc: "How long the proxy keeps an answer that is asked for with the header X-Vault-Cache-Control; never longer than its lease. Not set keeps none.", differs: "The lease is not looked at; a value that makes no sense switches the cache off."},
 	{name: "VAULT_DEFAULT_CACHE_ENABLED", def: "false", of: fromVLE, own: true, doc: "Keep the answer to every GET, asked for or not; needs `VAULT_DEFAULT_CACHE_TTL`.", differs: "A value that makes no sense is false, and without the TTL it does nothing."},
-	{name: "VAULT_LOG_LEVEL", def: "info", of: fromVLE, own: true, doc: "trace, debug, info, warn, error or off, in any case. Wins over `AWS_LAMBDA_LOG_LEVEL`.", differs: "An unknown level is info; invocations are logged at info, here at debug."},
+	{name: "VAULT_LOG_LEVEL", def: "info", of: fromVLE, own: true, doc: "trace, debug, info, warn, error or off, in any case. Wins over `AWS_LAMBDA_LOG_LEVEL`.", differs: "An unknown level is info. Each invocation writes two lines at info; here none."},
 
 	{name: "VAULT_NAMESPACE", of: fromAPI, doc: "The namespace of the login, of files, and of requests through the proxy that name none.", differs: "The proxy ignores it."},
 	{name: "VAULT_CACERT", of: fromAPI, doc: "A file of CA certificates, PEM, such as one in /opt or /var/task."},

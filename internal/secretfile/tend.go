@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ func (f *Files) tend(ctx context.Context, x *file) {
 		}
 	}
 	first := !x.written
-	if changed := first || a.sum != x.sum; changed {
+	if first || a.sum != x.sum {
 		// What could not be written stays pending: a full disk is no reason to ask
 		// the server, and maybe get another lease, again.
 		if err := x.write(a); err != nil {
@@ -34,11 +35,11 @@ func (f *Files) tend(ctx context.Context, x *file) {
 			f.fail(ctx, x, fmt.Errorf("%s: %s: %w", x.From, x.Path, err))
 			return
 		}
-		text := "secret written"
+		level, text := slog.LevelDebug, "secret written"
 		if !first {
-			text = "secret changed, and its file with it"
+			level, text = slog.LevelInfo, "secret changed, and its file with it"
 		}
-		f.o.Log.InfoContext(ctx, text, "path", x.Path, "file", x.File, "variable", x.From)
+		f.o.Log.Log(ctx, level, text, "path", x.Path, "file", x.File, "variable", x.From)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
