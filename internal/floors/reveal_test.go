@@ -31,6 +31,7 @@ var reveals = map[string]string{
 	"internal/handover/seal.go":        "the token goes into the encrypted file",
 	"internal/lease/save.go":           "a token that an answer carries goes into the store, which seals it",
 	"internal/persist/handover.go":     "the token goes into the sealed file",
+	"internal/secretfile/encode.go":    "a file holds an answer, and the token that came with it",
 	"internal/sink/encode.go":          "a sink's file holds the token or the wrapping token",
 	"internal/sink/wrapped.go":         "the token goes into the request's body to be wrapped",
 	"internal/template/run.go":         "a template may ask for an answer's token, as the functions of the engine define it",
