@@ -12,10 +12,9 @@ import (
 type agenda struct {
 	// plan is a rest when nothing is to be done now.
 	plan
-	// held says that it has to wait for the end of a pause, which is at then.
-	held bool
-	// lasts says that the token is good for as long as is looked ahead.
-	lasts bool
+	// held says that it has to wait for the end of a pause, which is at then;
+	// needed that this is worth waiting for.
+	held, needed bool
 	// refused says that the step is a login, and that the last one was refused.
 	refused bool
 	err     error
@@ -24,7 +23,7 @@ type agenda struct {
 // agenda decides what next leaves open: what of it is to be done already because
 // it will be due by by.
 func (s *state) agenda(now, by time.Time) agenda {
-	a := agenda{plan: s.next(now), lasts: s.lasts(now, by), err: s.err}
+	a := agenda{plan: s.next(now), err: s.err}
 	due, b := s.loginDue(now), s.logins
 	if a.do == renew {
 		due, b = s.renewDue(now), s.renewals
@@ -35,13 +34,16 @@ func (s *state) agenda(now, by time.Time) agenda {
 	}
 	a.at = b.hold(now, now)
 	a.held = a.at.After(now)
+	// A token that is good is replaced by who asks once it is not; only where
+	// that may not work, because it does not work now, is there any hurry.
+	a.needed = !s.fresh(now) || b.failures > 0 && !s.lasts(now, by)
 	a.refused = a.held && a.do == login && s.refused
 	return a
 }
 
-// lasts reports whether the token needs no replacement before by.
+// lasts reports whether a good token needs no replacement before by.
 func (s *state) lasts(now, by time.Time) bool {
-	return s.fresh(now) && (s.token.Lease.Duration <= 0 || s.doubtful(now) || s.lease().Expires().After(by))
+	return s.token.Lease.Duration <= 0 || s.doubtful(now) || s.lease().Expires().After(by)
 }
 
 // step is what is to be done at once.

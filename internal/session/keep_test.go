@@ -38,6 +38,8 @@ type world struct {
 	// loginErr and renewErr say how a request fails now, nil for not at all.
 	loginErr, renewErr func() error
 	hang               bool
+	// delay is how long a login takes.
+	delay time.Duration
 
 	logins, renewals []time.Time // attempts
 	granted          int
@@ -66,6 +68,19 @@ func (w *world) Login(ctx context.Context, _ *vault.Client) (cred.Token, error) 
 		<-ctx.Done()
 		w.mu.Lock()
 		return cred.Token{}, &vault.Error{Kind: vault.ErrUnreachable, Cause: ctx.Err()}
+	}
+	if w.delay > 0 {
+		timer := time.NewTimer(w.delay)
+		defer timer.Stop()
+		w.mu.Unlock()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		w.mu.Lock()
+		if ctx.Err() != nil {
+			return cred.Token{}, &vault.Error{Kind: vault.ErrUnreachable, Cause: ctx.Err()}
+		}
 	}
 	if w.loginErr != nil {
 		if err := w.loginErr(); err != nil {

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -246,16 +245,17 @@ func (p *Pulled) Due() time.Time {
 // lies ahead as cred.DueBy says. Where there is no token, or none that lasts until
 // by, it tries as often as the schedule allows inside ctx, unless the server
 // refuses; what lasts it tries to renew once. Its error says that there is no token
-// that lasts, and is of kind ErrLogin unless a renewal failed.
+// that lasts, and is of kind ErrLogin unless a renewal failed. A second caller waits
+// for the first.
 func (p *Pulled) Tend(ctx context.Context, by time.Time) error {
+	by = cred.Wall(by)
 	select {
 	case p.tending <- struct{}{}:
 		defer func() { <-p.tending }()
+		p.credentials(ctx)
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrLogin, context.Cause(ctx))
+		// Nothing is sent from here on.
 	}
-	by = cred.Wall(by)
-	p.credentials(ctx)
 	var why error
 	for failures := 0; ; {
 		p.clock(ctx)
@@ -263,7 +263,7 @@ func (p *Pulled) Tend(ctx context.Context, by time.Time) error {
 		var a agenda
 		p.s.change(func(st *state, now time.Time) { a = st.agenda(now, by) })
 		switch {
-		case a.do == rest, a.lasts && (a.held || ctx.Err() != nil):
+		case a.do == rest, !a.needed && (a.held || ctx.Err() != nil):
 			return nil
 		case ctx.Err() != nil, a.refused, a.held && !p.hold(ctx, a.at, nil):
 			return a.failed(failures, first(ctx, why, a.err))

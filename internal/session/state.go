@@ -75,9 +75,7 @@ func (s *state) lease() cred.Lease {
 }
 
 // fresh reports whether the token can be used, and need not be replaced first.
-func (s *state) fresh(now time.Time) bool {
-	return s.live(now) && (!s.lease().Expired(now) || s.doubtful(now))
-}
+func (s *state) fresh(now time.Time) bool { return s.live(now) && !s.lease().Expired(now) }
 
 // got takes a token from a login and reports whether it is another than before.
 func (s *state) got(tok cred.Token, now time.Time, dice float64) bool {

@@ -5,37 +5,44 @@ import (
 	"time"
 )
 
-// pulse is how often stopped looks at the clock, standstill the time between two
-// looks from which on the process stood still. A busy machine takes less.
-const (
-	pulse      = 250 * time.Millisecond
-	standstill = pulse + time.Second
-)
+// pulse notices when a process stands still: from one look at the wall clock to the
+// next there is more time than even a busy machine makes of it. Nothing else tells;
+// whether the other clock goes on in a frozen process differs from place to place,
+// and that something took long says nothing.
+type pulse struct {
+	last  time.Time
+	still bool
+}
 
-// stopped runs f and reports whether the process was frozen meanwhile. Only the
-// time between two looks at the wall clock tells: whether the other clock goes on
-// while a process is frozen is different from place to place, and that f took long
-// says nothing.
-func stopped(f func()) (still bool) {
+// every is how often to look.
+const every = 250 * time.Millisecond
+
+func (p *pulse) beat(now time.Time) {
+	p.still = p.still || !p.last.IsZero() && now.Sub(p.last) >= every+time.Second
+	p.last = now
+}
+
+// stopped runs f and reports whether the process was frozen meanwhile.
+func stopped(f func()) bool {
+	var p pulse
+	p.beat(wall())
 	var looking sync.WaitGroup
 	done := make(chan struct{})
 	looking.Go(func() {
-		ticker := time.NewTicker(pulse)
+		ticker := time.NewTicker(every)
 		defer ticker.Stop()
-		last, ended := wall(), false
-		for !ended {
+		for {
 			select {
 			case <-ticker.C:
+				p.beat(wall())
 			case <-done:
-				ended = true
+				return
 			}
-			now := wall()
-			still = still || now.Sub(last) >= standstill
-			last = now
 		}
 	})
 	f()
 	close(done)
 	looking.Wait()
-	return still
+	p.beat(wall())
+	return p.still
 }
