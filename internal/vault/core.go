@@ -72,7 +72,7 @@ func newCore(cfg Config) (*core, error) {
 		srv:       cfg.SRVLookup,
 		transport: t,
 		http: &http.Client{
-			Transport: t,
+			Transport: newPool(t),
 			// Redirects are followed by do, which knows what may go along.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

@@ -17,8 +17,12 @@ const step = 2 * time.Second
 // counts, too, for the wall clock may be set back.
 func tooOld(since time.Time) bool {
 	now := time.Now()
-	wall := now.Round(0).Sub(since.Round(0))
-	return wall >= maxAge || wall < -step || now.Sub(since) >= maxAge
+	return aged(now.Round(0).Sub(since.Round(0)), now.Sub(since))
+}
+
+// aged compares what the two clocks say.
+func aged(wall, monotonic time.Duration) bool {
+	return wall >= maxAge || wall < -step || monotonic >= maxAge
 }
 
 // stoodStill says whether the process was stopped since start, so that an error may be

@@ -51,7 +51,7 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		a.hangUp()
 		p.t.CloseIdleConnections()
 	}
-	if !again(req.Context(), req.Method, a.reused.Load(), a.wrote.Load(), a.heard.Load()) {
+	if !again(req.Context(), req.Method, a.reused.Load(), a.wrote(), a.heard.Load()) {
 		return nil, err
 	}
 	if req.Body != nil && req.Body != http.NoBody {
@@ -76,11 +76,11 @@ func (p *pool) try(req *http.Request) (*http.Response, *attempt, error) {
 	a := &attempt{ctx: ctx, start: time.Now(), secure: req.URL.Scheme == "https"}
 	ctx = context.WithValue(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:              a.got,
-		WroteHeaders:         func() { a.wrote.Store(true) },
 		GotFirstResponseByte: func() { a.heard.Store(true) },
 		TLSHandshakeDone:     func(tls.ConnectionState, error) { a.shaken() },
 	}), attemptKey{}, a)
 	resp, err := p.t.RoundTrip(req.WithContext(ctx))
+	a.over()
 	if err == nil {
 		resp.Request = req
 	}
@@ -98,20 +98,45 @@ type attempt struct {
 	// secure says that a connection is of use after a handshake.
 	secure bool
 
-	reused, wrote, heard atomic.Bool
+	reused, heard atomic.Bool
 
 	mu   sync.Mutex
-	conn net.Conn // the one it is on
+	conn *listening // the one it is on
+	sent int64      // by that one, before
+	last bool       // nobody else waits for an answer there
 	// shaking ends the watch over handshakes.
 	shaking []func() bool
 }
 
 func (a *attempt) got(i httptrace.GotConnInfo) {
 	a.reused.Store(i.Reused)
-	a.wrote.Store(false)
+	conn := i.Conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
 	a.mu.Lock()
-	a.conn = i.Conn
-	a.mu.Unlock()
+	defer a.mu.Unlock()
+	if a.conn != nil {
+		a.conn.users.Add(-1)
+	}
+	if a.conn, _ = conn.(*listening); a.conn != nil {
+		a.conn.users.Add(1)
+		a.sent = a.conn.sent.Load()
+	}
+}
+
+// over is called once, when there is an answer or an error.
+func (a *attempt) over() {
+	if c := a.on(); c != nil {
+		a.last = c.users.Add(-1) == 0
+	}
+}
+
+// wrote says whether anything of the request may have been sent.
+func (a *attempt) wrote() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.conn == nil || a.conn.sent.Load() != a.sent
 }
 
 // dial opens a connection, unless the request ends before it is there.
@@ -149,36 +174,39 @@ func (a *attempt) shaken() {
 }
 
 // hole says whether the request's connection is one in which everything is lost.
+// While others wait there, too, that is for them to say, or for a ping.
 func (a *attempt) hole() bool {
 	if a.heard.Load() || !black(a.start, a.reused.Load()) {
 		return false
 	}
-	c := a.listening()
-	return c == nil || c.heard.Load() < a.start.UnixNano()
+	c := a.on()
+	return c == nil || a.last && c.heard.Load() <= a.start.UnixNano()
 }
 
 // hangUp closes the request's connection, whoever else waits there in vain.
 func (a *attempt) hangUp() {
-	if c := a.listening(); c != nil {
+	if c := a.on(); c != nil {
 		_ = c.Close()
 	}
 }
 
-func (a *attempt) listening() *listening {
+func (a *attempt) on() *listening {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	conn := a.conn
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	c, _ := conn.(*listening)
-	return c
+	return a.conn
 }
 
-// listening is a connection that knows when something came last.
+// listening is a connection that knows when something came last, in nanoseconds of the
+// wall clock, how many bytes went, and how many requests wait for an answer.
 type listening struct {
 	net.Conn
-	heard atomic.Int64 // nanoseconds of the wall clock
+	heard, sent, users atomic.Int64
+}
+
+func (l *listening) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p)
+	l.sent.Add(int64(n))
+	return n, err
 }
 
 func (l *listening) Read(p []byte) (int, error) {
