@@ -284,3 +284,47 @@ func TestEachLambdaSampleGetsItsSecretInEveryWay(t *testing.T) {
 		})
 	}
 }
+
+// Lambda's runtimes for programs start no wrapper: bootstrap names it as its
+// interpreter.
+func TestTheGoSampleNeedsNoShellToGetItsEnvironment(t *testing.T) {
+	s := get(t, dev)
+	site := vaulttest.NewAdmin(t, s.Addr, s.RootToken, nil, nil)
+	aws := awstest.Start(t)
+	setUp(t, site, "jwt-auth.sh", "ROLE_ARN="+functionRole, "MOUNT=jwt-bootstrap", "ISSUER="+aws.URL, "AUDIENCE=https://vault.example.com")
+	site.WriteKV2("secret", "app", vaulttest.Map{"username": "sample-user", "password": "s3cret"})
+	programs, err := lambdaPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	runIn(t, lambdaSamples("go"), "go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(dir, "function"), ".")
+	text, err := os.ReadFile(lambdaSamples("go", "bootstrap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.NewReplacer("/opt/", programs+"/", "/var/task/", dir+"/").Replace(string(text))
+	if strings.Count(line, "\n") != 1 || !strings.HasPrefix(line, "#!"+programs) {
+		t.Fatalf("bootstrap is %q", text)
+	}
+	bootstrap := filepath.Join(dir, "bootstrap")
+	if err := os.WriteFile(bootstrap, []byte(line), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tmp := t.TempDir()
+	p := lambdatest.Start(t, lambdatest.Options{
+		Extension: filepath.Join(programs, "latchkey-extension"), Function: bootstrap, Tmp: tmp, Timeout: 30 * time.Second,
+		Env: append(setting(t, site, tmp), "AWS_LAMBDA_EXEC_WRAPPER=/opt/latchkey-exec",
+			"LATCHKEY_AUTH_METHOD=aws_web_identity", "VAULT_AUTH_PROVIDER=jwt-bootstrap",
+			"LATCHKEY_AUTH_AUDIENCE=https://vault.example.com", "LATCHKEY_AUTH_STS_ENDPOINT="+aws.STS("us-east-1")),
+		Credentials: lambdatest.Credentials{AccessKeyID: aws.Function.ID, SecretAccessKey: aws.Function.Secret, SessionToken: aws.Function.Token},
+	})
+	result, err := p.Invoke(map[string]any{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var users map[string]string
+	if err := result.Into(&users); err != nil || users["environment"] != "sample-user" {
+		t.Errorf("%v: it answers %v", err, users)
+	}
+}

@@ -113,10 +113,10 @@ func TestTheJavaFunctionCompilesAndReadsJSON(t *testing.T) {
 	}
 }
 
-func TestTheSetUpScriptsAreSound(t *testing.T) {
-	for _, name := range []string{"aws-auth.sh", "jwt-auth.sh"} {
-		in(t, "setup", nil, "sh", "-n", name)
-		t.Run(name+" for shellcheck", func(t *testing.T) { in(t, "setup", nil, "shellcheck", name) })
+func TestTheScriptsAreSound(t *testing.T) {
+	for _, name := range []string{"setup/aws-auth.sh", "setup/jwt-auth.sh", "local.sh"} {
+		in(t, ".", nil, "sh", "-n", name)
+		t.Run(name+" for shellcheck", func(t *testing.T) { in(t, ".", nil, "shellcheck", name) })
 	}
 }
 
