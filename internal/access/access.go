@@ -63,6 +63,9 @@ type Options struct {
 	// Brief is what is cached because a client asks for it, beside what the
 	// configuration says; without a TTL nothing is.
 	Brief cache.Brief
+	// CacheBytes bounds a cache that is there for Brief alone; 0 is the default of
+	// internal/cache.
+	CacheBytes int64
 	// DialTimeout is vault.Config.DialTimeout.
 	DialTimeout time.Duration
 }

@@ -111,6 +111,7 @@ func (x *Proxied) cache(p *Parts, f *config.File, o Options, client *vault.Clien
 	}
 	c := f.Cache
 	if c == nil {
+		co.MaxBytes = o.CacheBytes
 		x.Cache = cache.New(co)
 		return
 	}

@@ -14,6 +14,15 @@ const (
 	ahead  = 125 * time.Second
 )
 
+// cacheBytes is how much memory the cache may take, at most what it takes elsewhere.
+func (r *reader) cacheBytes() int64 {
+	mb, err := strconv.Atoi(r.env["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
+	if err != nil || mb < 8 {
+		mb = 128 // the least there is
+	}
+	return int64(min(mb/8, 256)) << 20
+}
+
 // initBudget settles how long the start may take.
 func (r *reader) initBudget(wanted *time.Duration) {
 	s := r.s

@@ -193,9 +193,10 @@ func TestWhatIsTaken(t *testing.T) {
 		{with("VAULT_TOKEN_EXPIRY_GRACE_PERIOD=100ms"), "Grace", 100 * time.Millisecond},
 		{with("VAULT_TOKEN_EXPIRY_GRACE_PERIOD=0s"), "Grace", time.Duration(0)},
 		{with("VAULT_DEFAULT_CACHE_TTL=15m"), "CacheTTL", 15 * time.Minute},
-		{with("VAULT_DEFAULT_CACHE_TTL=15m"), "File.Cache.MaxSize", int64(16 << 20)},
-		{with("VAULT_DEFAULT_CACHE_TTL=15m", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=1024"), "File.Cache.MaxSize", int64(128 << 20)},
-		{with("VAULT_DEFAULT_CACHE_TTL=15m", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=10240"), "File.Cache.MaxSize", int64(256 << 20)},
+		{with("VAULT_DEFAULT_CACHE_TTL=15m"), "File.Cache", (*config.Cache)(nil)}, // what nobody asks to be cached is not
+		{with("VAULT_DEFAULT_CACHE_TTL=15m"), "CacheBytes", int64(16 << 20)},
+		{with("VAULT_DEFAULT_CACHE_TTL=15m", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=1024"), "CacheBytes", int64(128 << 20)},
+		{with("VAULT_DEFAULT_CACHE_TTL=15m", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=10240"), "CacheBytes", int64(256 << 20)},
 		{with("VAULT_DEFAULT_CACHE_TTL=15m", "VAULT_DEFAULT_CACHE_ENABLED=T"), "CacheEvery", true},
 		{with("VAULT_DEFAULT_CACHE_ENABLED=false"), "CacheEvery", false},
 		{with("VAULT_LOG_LEVEL=OFF"), "LogLevel", LogOff},
@@ -474,7 +475,7 @@ func TestAConfigurationFileAndTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.AutoAuth.Method.Type != "aws" || len(f.Listeners) != 1 || f.Listeners[0].Address != "127.0.0.1:8200" || f.APIProxy == nil || f.Cache == nil || s.LogLevel != slog.LevelDebug || s.LogJSON {
+	if f.AutoAuth.Method.Type != "aws" || len(f.Listeners) != 1 || f.Listeners[0].Address != "127.0.0.1:8200" || f.APIProxy == nil || f.Cache != nil || s.LogLevel != slog.LevelDebug || s.LogJSON {
 		t.Errorf("file is %+v, settings %+v", f, s)
 	}
 	_, f, err = laidOver(t, `vault { address = "https://file:8200" }`, "VAULT_ADDR=http://127.0.0.1:8200", "VAULT_AUTH_PROVIDER=aws", "VAULT_AUTH_ROLE=r")

@@ -239,9 +239,6 @@ func (o *over) values(f *config.File) map[string]any {
 		if f.APIProxy == nil {
 			values["api_proxy"] = map[string]any{"use_auto_auth_token": true}
 		}
-		if f.Cache == nil && o.s.CacheTTL > 0 {
-			values["cache"] = map[string]any{"max_size": o.memory()}
-		}
 	}
 	return values
 }
@@ -253,15 +250,6 @@ func (o *over) twice(by map[string]string, what string) {
 			o.refuse(name, "is set, and the configuration has "+what, "leave one of the two out")
 		}
 	}
-}
-
-// memory is how large the cache may be: an eighth of what the function has.
-func (o *over) memory() string {
-	mb, err := strconv.Atoi(o.a.env["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
-	if err != nil || mb <= 0 {
-		mb = 128
-	}
-	return strconv.Itoa(min(mb/8, 256)) + "MiB"
 }
 
 // settle looks at what now holds.

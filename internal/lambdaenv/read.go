@@ -117,6 +117,7 @@ func (r *reader) single() {
 	s.FailOpen = r.word("LATCHKEY_FAIL", g.Fail, "closed", "open") == "open"
 	s.InitLogin = r.word("LATCHKEY_SNAPSTART", g.SnapStart, "invoke", "init") == "init"
 	r.initBudget(g.InitBudget)
+	s.CacheBytes = r.cacheBytes()
 	switch {
 	case g.CacheTTL != nil && *g.CacheTTL <= 0:
 		r.refuse("VAULT_DEFAULT_CACHE_TTL", "must be more than 0", "leave it out to keep nothing")

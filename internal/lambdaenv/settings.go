@@ -41,6 +41,9 @@ type Settings struct {
 	// X-Vault-Cache-Control, or, with CacheEvery, any; 0 keeps none.
 	CacheTTL   time.Duration
 	CacheEvery bool
+	// CacheBytes is how much memory these answers may take: an eighth of the
+	// function's.
+	CacheBytes int64
 	// FailOpen lets the function start when its secrets are not there.
 	FailOpen bool
 	// InitBudget is how long the start may take, never more than the platform grants.
