@@ -65,6 +65,8 @@ type Job struct {
 	Revoke func(context.Context) error
 	// Close lets go of what the parts hold.
 	Close func()
+	// Started is called when the start is over, whatever came of it; nil for nothing.
+	Started func()
 	// Ready tells in the log what is in place, once.
 	Ready func(log *slog.Logger)
 	Log   *slog.Logger
@@ -115,6 +117,9 @@ func Run(ctx context.Context, j Job) error {
 	}
 	if wrong != nil && e.report(wrong) {
 		return wrong
+	}
+	if e.Started != nil {
+		e.Started()
 	}
 	return e.loop()
 }

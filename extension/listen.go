@@ -74,6 +74,7 @@ func openPlainly(l config.Listener, _ string, log *slog.Logger) (Opened, error) 
 		}
 	}
 	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // which takes two more calls, for what has one path
 	ln, err := lc.Listen(context.Background(), l.Type, l.Address)
 	if err != nil {
 		return Opened{}, err

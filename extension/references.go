@@ -26,8 +26,8 @@ func (j *Job) environment(w World, s *lambdaenv.Settings, p *access.Parts, k *ke
 	plan, err := ref.Find(w.Environ, ref.Options{Own: lambdaenv.Own(), Reserved: reserved, Evaluate: x.Reference, Log: Named(w.Log, "environment")})
 	switch {
 	case w.variable(wrapper) == "":
-		if err == nil && !plan.Empty() {
-			w.Log.Warn("the environment refers to secrets, and nobody resolves them: set " + wrapper + " to /opt/latchkey-exec")
+		if err == nil && (!plan.Empty() || x.Variables != nil) {
+			w.Log.Warn("the function's environment is to hold secrets, and nobody gives them to it: set " + wrapper + " to /opt/latchkey-exec")
 		}
 		return nil, nil
 	case err != nil:
@@ -42,7 +42,17 @@ func (j *Job) environment(w World, s *lambdaenv.Settings, p *access.Parts, k *ke
 		},
 		hand: handOver{Environ: w.Environ, Own: lambdaenv.Own(), Keep: append(plan.Passthrough(), s.EnvKeep...), Names: plan.Names()},
 	}
+	for _, note := range plan.Notes() {
+		w.Log.Warn(note)
+	}
 	j.Environment = v.answer
+	if j.Deferred && (!plan.Empty() || x.Variables != nil) {
+		// The runtime is started, with its environment, before the snapshot is taken.
+		return nil, &config.Problem{
+			Key: "LATCHKEY_SNAPSTART", Text: "the values of the function's environment would be in its snapshot, and in every copy of it",
+			Hint: "say init if that is meant; else have the function read files or ask the proxy",
+		}
+	}
 	return v, nil
 }
 
@@ -108,6 +118,10 @@ func (v *variables) resolve(ctx context.Context) (map[string]cred.Redacted, erro
 	return values, err
 }
 
+// anew is how long it may take to get the values for a function that is started
+// again, or that is started although they were not to be had.
+const anew = 1500 * time.Millisecond
+
 // answer is for who starts the function.
 func (v *variables) answer(ctx context.Context) envwire.Answer {
 	v.mu.Lock()
@@ -115,6 +129,8 @@ func (v *variables) answer(ctx context.Context) envwire.Answer {
 	h.Values, v.values = v.values, nil
 	v.mu.Unlock()
 	if h.Values == nil {
+		ctx, cancel := context.WithTimeout(ctx, anew)
+		defer cancel()
 		h.Values, h.Err = v.resolve(ctx)
 	}
 	return h.answer()

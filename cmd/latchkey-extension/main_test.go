@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		for pkg, path := range map[string]*string{
-			"./cmd/latchkey": &built.full,
+			"./cmd/latchkey":           &built.full,
 			"./cmd/latchkey-extension": &built.extension, "./internal/lambdatest/function": &built.function, "./cmd/latchkey-exec": &built.wrapper,
 		} {
 			if *path, err = lambdatest.Build("../..", pkg, dir); err != nil {

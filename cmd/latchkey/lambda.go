@@ -72,9 +72,11 @@ func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, w wor
 		return err
 	}
 	f := newFurniture(parts, x.Log)
-	return job.Arrange(x, s, parts.Access, extension.Extra{
-		Works: f.works(), Changed: f.changed, Variables: f.variables, Reference: template.Key, Open: openFully,
-	})
+	more := extension.Extra{Works: f.works(), Changed: f.changed, Reference: template.Key, Open: openFully}
+	if len(s.File.EnvTemplates) > 0 {
+		more.Variables = f.templates.Variables
+	}
+	return job.Arrange(x, s, parts.Access, more)
 }
 
 // loadFor reads LATCHKEY_CONFIG, a path or the configuration itself.
@@ -130,13 +132,6 @@ func (f *furniture) changed(identity string, t cred.Token) {
 	if f.leases != nil && identity == f.parts.Logins()[0].Name {
 		f.leases.Use(f.parts.Identity())
 	}
-}
-
-func (f *furniture) variables() map[string]cred.Redacted {
-	if f.templates == nil {
-		return nil
-	}
-	return f.templates.Variables()
 }
 
 // keptLeases is the work of keeping what templates read.
