@@ -144,7 +144,7 @@ func (l *login) complete(refuse func(name, text, hint string)) {
 		refuse("VAULT_AUTH_PROVIDER", "is required", "where the AWS auth method is mounted, such as aws; another method needs LATCHKEY_AUTH_METHOD")
 	}
 	switch l.method["type"] {
-	case "aws", "aws_web_identity", "jwt":
+	case "aws", "jwt":
 		if l.by["config.role"] == "" {
 			refuse("VAULT_AUTH_ROLE", "is required", "the role of the auth method to log in to")
 		}

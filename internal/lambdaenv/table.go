@@ -28,7 +28,7 @@ var table = []variable{
 	{name: "VLE_VAULT_ADDR", of: fromVLE, own: true, doc: "The server's URL for the extension; wins over `VAULT_ADDR`, so that this can name the proxy for the function's own client.", differs: "The proxy drops a path in the URL, and a URL that names the proxy itself is not noticed."},
 	{name: "VAULT_ADDR", of: fromAPI, doc: "The server's URL, when `VLE_VAULT_ADDR` is not set. One of the two has to be.", differs: "Without either it asks itself at 127.0.0.1:8200."},
 	{name: "VAULT_AUTH_PROVIDER", of: fromVLE, own: true, doc: "Where the auth method is mounted, without `auth/`. Required, unless `LATCHKEY_AUTH_METHOD` is set; then the default is the method's name.", differs: "`auth/` in front is part of the path; here it is understood."},
-	{name: "VAULT_AUTH_ROLE", of: fromVLE, own: true, doc: "The role to log in to. Required by the methods aws, aws_web_identity and jwt; for cert it is the name of a certificate role."},
+	{name: "VAULT_AUTH_ROLE", of: fromVLE, own: true, doc: "The role to log in to. Required by the methods aws and jwt; for cert it is the name of a certificate role."},
 	{name: "VAULT_IAM_SERVER_ID", of: fromVLE, own: true, doc: "For aws: the value of the signed header X-Vault-AWS-IAM-Server-ID."},
 	{name: "VAULT_ASSUMED_ROLE_ARN", of: fromVLE, own: true, doc: "The role of AWS to assume first.", differs: "It is assumed anew at each login; here its credentials are used until they end."},
 	{name: "VAULT_STS_ENDPOINT_REGION", of: fromVLE, own: true, doc: "The region whose STS is signed for. Not set means the global one, or `AWS_REGION` where `AWS_STS_REGIONAL_ENDPOINTS` is `regional`."},
