@@ -52,6 +52,8 @@ func (e *extension) invoke(ev event) {
 	}
 	wait := hold
 	if !e.opened {
+		// The first one after a snapshot, of which there are many copies.
+		retry.Shake()
 		wait = e.Budget
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, min(wait, time.Until(by)-margin))

@@ -22,7 +22,6 @@ import (
 	"container/heap"
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -280,7 +279,7 @@ func (m *Manager) nudge() {
 // count reports how many answers are held.
 func (m *Manager) count() { m.o.Meter.Gauge("lease.count", float64(len(m.entries))) }
 
-func luck() float64 { return rand.Float64() }
+func luck() float64 { return retry.Luck() }
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {

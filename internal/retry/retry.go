@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 )
@@ -37,7 +36,7 @@ func (s Schedule) Wait(attempt int) time.Duration {
 		d = s.Max
 	}
 	if s.Jitter > 0 {
-		d -= time.Duration(rand.Float64() * s.Jitter * float64(d))
+		d -= time.Duration(Luck() * s.Jitter * float64(d))
 	}
 	return d
 }
@@ -59,7 +58,7 @@ func (s Schedule) spread(after time.Duration) time.Duration {
 	if after <= 0 {
 		return 0
 	}
-	return after + time.Duration(rand.Float64()*s.Jitter*float64(s.Base))
+	return after + time.Duration(Luck()*s.Jitter*float64(s.Base))
 }
 
 // Notice tells an onlooker of a failed attempt that will be repeated.

@@ -3,7 +3,6 @@ package secretfile
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"math/rand/v2"
 	"time"
 
 	"latchkey/internal/cred"
@@ -158,4 +157,4 @@ func (x *file) holds(a *answer) {
 	x.pending, x.failures, x.err, x.notBefore, x.told = nil, 0, nil, time.Time{}, false
 }
 
-func luck() float64 { return rand.Float64() }
+func luck() float64 { return retry.Luck() }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"latchkey/internal/auth"
@@ -105,7 +104,7 @@ func (s *Session) enter(ctx context.Context, how func(context.Context) (cred.Tok
 	s.change(func(st *state, now time.Time) { st.logins.last = now })
 	tok, err := how(ctx)
 	if err == nil {
-		p := s.change(func(st *state, now time.Time) { other = st.got(tok, now, rand.Float64()) })
+		p := s.change(func(st *state, now time.Time) { other = st.got(tok, now, retry.Luck()) })
 		s.welcome(ctx, tok, start, upcoming(p))
 		return tok, other, n
 	}
@@ -152,20 +151,20 @@ func (s *Session) renew(ctx context.Context) error {
 	s.o.Meter.Count("token.renewal."+outcome(err), 1)
 	switch {
 	case err == nil:
-		p := s.change(func(st *state, now time.Time) { st.extended(lease, now, rand.Float64()) })
+		p := s.change(func(st *state, now time.Time) { st.extended(lease, now, retry.Luck()) })
 		s.o.Log.InfoContext(ctx, "token renewed", "ttl", lease.Duration, upcoming(p))
 		return nil
 	case errors.Is(err, vault.ErrInvalidToken):
 		s.Invalidate(value)
 	case refused(err):
-		p := s.change(func(st *state, now time.Time) { st.fix(now, rand.Float64()) })
+		p := s.change(func(st *state, now time.Time) { st.fix(now, retry.Luck()) })
 		s.o.Log.WarnContext(ctx, "the token cannot be renewed; it will be replaced before its end", "error", err, upcoming(p))
 	default:
 		n := retry.Notice{What: "renew the token", Err: err}
 		s.change(func(st *state, now time.Time) {
 			n.Attempt, n.Next = st.renewals.failed(now, s.o.Retry, err)
 			if errors.Is(err, vault.ErrServer) {
-				st.doubt(now, rand.Float64())
+				st.doubt(now, retry.Luck())
 			}
 		})
 		s.notice(n)

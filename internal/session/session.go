@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -107,7 +106,7 @@ func (s *Session) Login(ctx context.Context) (cred.Token, error) {
 	if err != nil {
 		return cred.Token{}, fmt.Errorf("%w: %w", ErrLogin, err)
 	}
-	s.change(func(st *state, now time.Time) { st.got(tok, now, rand.Float64()) })
+	s.change(func(st *state, now time.Time) { st.got(tok, now, retry.Luck()) })
 	s.welcome(ctx, tok, start)
 	return tok, nil
 }
