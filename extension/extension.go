@@ -84,9 +84,10 @@ type extension struct {
 	// servers are closed at the end.
 	servers []*http.Server
 	began   time.Time
-	// all is Early and Late; opened says that requests may pass.
-	all    []Work
-	opened bool
+	// all is Early and Late; opened says that requests may pass, invoked that there
+	// was an invocation.
+	all             []Work
+	opened, invoked bool
 }
 
 // errEnd ends what runs beside the loop.

@@ -46,14 +46,17 @@ func (e *extension) invoke(ev event) {
 	e.gate.until.Store(ev.Deadline)
 	// The next one may begin before we hear of it.
 	defer e.gate.until.Store(0)
+	if !e.invoked {
+		// Between the start and now there may have been a snapshot, and many copies.
+		retry.Shake()
+		e.invoked = true
+	}
 	by := ev.deadline()
 	if e.opened && !e.due(by) {
 		return
 	}
 	wait := hold
 	if !e.opened {
-		// The first one after a snapshot, of which there are many copies.
-		retry.Shake()
 		wait = e.Budget
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, min(wait, time.Until(by)-margin))
