@@ -401,6 +401,17 @@ func TestSkipVerifyIsSaidLoudly(t *testing.T) {
 	}
 }
 
+func TestWhatIsAllowedButUnwiseIsSaid(t *testing.T) {
+	s := read(t, with("LATCHKEY_SNAPSTART=init", "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start", "LATCHKEY_LISTEN=0.0.0.0:8200")...)
+	if len(s.Warnings) != 2 || !strings.Contains(s.Warnings[0], "the snapshot holds a token") || !strings.HasPrefix(s.Warnings[1], "LATCHKEY_LISTEN: can be reached from other machines") {
+		t.Errorf("warnings are %q", s.Warnings)
+	}
+	s, _, err := laidOver(t, wholeFile, "VAULT_RUN_MODE=file")
+	if err != nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "the listener of the configuration is not opened") {
+		t.Errorf("warnings are %q, %v", s.Warnings, err)
+	}
+}
+
 func TestTheStartTakesNoLongerThanThePlatformGrants(t *testing.T) {
 	for _, c := range []struct {
 		typ, wanted, timeout string
@@ -481,6 +492,10 @@ func TestAConfigurationFileAndTheEnvironment(t *testing.T) {
 	_, f, err = laidOver(t, `vault { address = "https://file:8200" }`, "VAULT_ADDR=http://127.0.0.1:8200", "VAULT_AUTH_PROVIDER=aws", "VAULT_AUTH_ROLE=r")
 	if err != nil || f.Vault.Address != "https://file:8200" {
 		t.Errorf("VAULT_ADDR that names the proxy, for the function: %v", err)
+	}
+	_, f, err = laidOver(t, `cache { use_auto_auth_token = true }`, minimal...)
+	if err != nil || f.APIProxy != nil {
+		t.Errorf("lending that the cache block asks for: %v", err)
 	}
 	_, f, err = laidOver(t, `api_proxy { use_auto_auth_token = "force" }
  cache { max_entries = 7 }`, with("VAULT_DEFAULT_CACHE_TTL=1m")...)

@@ -234,9 +234,12 @@ func (o *over) values(f *config.File) map[string]any {
 	switch {
 	case len(f.Listeners) > 0:
 		o.twice(o.a.by, "a listener")
+		if !o.s.Proxy {
+			o.s.Warnings = append(o.s.Warnings, "VAULT_RUN_MODE is file, so the listener of the configuration is not opened")
+		}
 	case o.s.Proxy:
 		values["listener"] = o.a.listener
-		if f.APIProxy == nil {
+		if f.APIProxy == nil && (f.Cache == nil || f.Cache.UseAutoAuthToken == config.AutoAuthTokenNo) {
 			values["api_proxy"] = map[string]any{"use_auto_auth_token": true}
 		}
 	}

@@ -117,6 +117,9 @@ func (r *reader) single() {
 	s.FailOpen = r.word("LATCHKEY_FAIL", g.Fail, "closed", "open") == "open"
 	s.InitLogin = r.word("LATCHKEY_SNAPSTART", g.SnapStart, "invoke", "init") == "init"
 	r.initBudget(g.InitBudget)
+	if s.InitLogin && s.InitType == SnapStart {
+		s.Warnings = append(s.Warnings, "LATCHKEY_SNAPSTART is init: the snapshot holds a token and secrets, and every copy begins with the same ones")
+	}
 	s.CacheBytes = r.cacheBytes()
 	switch {
 	case g.CacheTTL != nil && *g.CacheTTL <= 0:
