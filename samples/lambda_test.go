@@ -5,8 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"latchkey/internal/config"
+	"latchkey/internal/hcl"
 )
 
 // The functions for Lambda. Here each is built and looked at with what its language
@@ -142,6 +147,73 @@ func TestThePoliciesForIAMAreOnes(t *testing.T) {
 		}
 		if policy.Version != "2012-10-17" || len(policy.Statement) != 1 || policy.Statement[0].Effect != "Allow" || policy.Statement[0].Action == nil {
 			t.Errorf("%s: %+v", name, policy)
+		}
+	}
+}
+
+// The guide names every kind of failure that the platform can be told, and its
+// configuration is one.
+func TestTheGuideKnowsEachKindOfFailure(t *testing.T) {
+	guide, err := os.ReadFile("../docs/lambda.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := filepath.Glob("../extension/*.go")
+	if err != nil || len(sources) == 0 {
+		t.Fatal(sources, err)
+	}
+	kinds := map[string]bool{}
+	for _, name := range sources {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(name, "_test.go") {
+			for _, kind := range regexp.MustCompile(`"Extension\.[A-Za-z]+"`).FindAllString(string(text), -1) {
+				kinds[strings.Trim(kind, `"`)] = true
+			}
+		}
+	}
+	if len(kinds) < 5 {
+		t.Fatalf("only %v found", kinds)
+	}
+	for kind := range kinds {
+		if !strings.Contains(string(guide), "`"+kind+"`") {
+			t.Errorf("docs/lambda.md does not say what %s is", kind)
+		}
+	}
+	_, block, _ := strings.Cut(string(guide), "```hcl\n")
+	block, _, _ = strings.Cut(block, "```")
+	l, err := config.LoadText("docs/lambda.md", block, config.Options{Lex: hcl.Lex})
+	if err != nil || len(l.File.Templates) != 1 || len(l.File.EnvTemplates) != 1 {
+		t.Errorf("its configuration is %+v, %v", l, err)
+	}
+}
+
+// The table of variables has more; each that the guides name is one of them.
+func TestTheGuidesNameNoVariableThatIsNone(t *testing.T) {
+	reference, err := os.ReadFile("../docs/lambda-environment.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	var prefixes []string
+	for _, name := range regexp.MustCompile("`[A-Z_]+[*]?`").FindAllString(string(reference), -1) {
+		name = strings.Trim(name, "`")
+		known[name] = true
+		if prefix, ok := strings.CutSuffix(name, "*"); ok {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	for _, guide := range []string{"../docs/lambda.md", "../docs/migrating-from-vault-lambda-extension.md", "../layer/README.md", "lambda/README.md"} {
+		text, err := os.ReadFile(guide)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\b(LATCHKEY|VLE|VAULT)_[A-Z_]*[A-Z]\b`).FindAllString(string(text), -1) {
+			if !known[name] && !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+				t.Errorf("%s: %s is in no table", guide, name)
+			}
 		}
 	}
 }
