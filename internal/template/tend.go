@@ -51,9 +51,10 @@ func (w *Watch) Due() time.Time {
 // Tend does what Run does, up to by, and returns when it is done: for a process that
 // may be frozen, in which nobody calls Run. The first call renders all templates. A
 // change is not put off, and a command not delayed, when that would end before by; a
-// certificate is replaced ahead as cred.DueBy says. What has to be tried again is,
-// by schedule and inside ctx, while a template was never rendered and waiting may
-// help; otherwise what was there stays, and the next call tries.
+// certificate is replaced at its moment, when it has a part of its life left. What
+// has to be tried again is, by schedule and inside ctx, while a template was never
+// rendered and waiting may help; otherwise what was there stays, and the next call
+// tries.
 //
 // It waits for all that it starts, commands too; what ctx breaks off is due again.
 // The error joins the templates with ErrorFatal that are not rendered and the

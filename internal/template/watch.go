@@ -217,7 +217,7 @@ func (w *Watch) due(at time.Time) map[string][]*watched {
 	picked := map[*watched]bool{}
 	for _, st := range w.templates {
 		t, _ := st.due()
-		if now := !t.IsZero() && !t.After(at); !now && !st.ahead(at, w.by) || st.busy() || picked[st] {
+		if now := !t.IsZero() && !t.After(at); !now && !st.ahead(w.by) || st.busy() || picked[st] {
 			continue
 		}
 		for _, tied := range st.together() {

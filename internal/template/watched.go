@@ -74,12 +74,10 @@ func (st *watched) due() (at time.Time, why string) {
 	return at, why
 }
 
-// ahead reports whether what the template will be due for by by is done already at
-// at: a change need not be put off for further ones, and a certificate is replaced
-// early. What failed is not tried before its time.
-func (st *watched) ahead(at, by time.Time) bool {
-	return !st.changeAt.IsZero() && !st.changeAt.After(by) || cred.DueBy(st.renderedAt, st.spentAt, by, at)
-}
+// ahead reports whether a change that is put off is rendered now all the same, for
+// one looks ahead to by. Nothing else is: what failed has its schedule, and a
+// certificate that is not spent would be taken again.
+func (st *watched) ahead(by time.Time) bool { return !st.changeAt.IsZero() && !st.changeAt.After(by) }
 
 // change notes that an input changed. It is put off by wait, but not before the
 // template has been rendered once.
