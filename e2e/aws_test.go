@@ -244,6 +244,19 @@ func (a *amazon) refused(method string, env []string, words ...string) {
 	}
 }
 
+// Whoever is slowed down by AWS, on the server's side, comes back later.
+func TestAWSIsWaitedForWhenTheServerIsSlowedDown(t *testing.T) {
+	t.Parallel()
+	a := newAmazon(t)
+	a.trusts(a.aws.URL, nil)
+	a.role("app", userARN, nil)
+	a.aws.Fail("GetCallerIdentity", awstest.Fault{Status: 400, Code: "Throttling", Message: "Rate exceeded"})
+	r := a.oneShot(a.iam("app"), a.aws.User.Environ()...)
+	if got := a.who(r); got != "app" || !strings.Contains(r.output, "Rate exceeded") {
+		t.Errorf("the token is %s's\n%s", got, r.output)
+	}
+}
+
 // A daemon logs in again and again, with keys of a role that it took on once.
 func TestAWSADaemonKeepsTheRoleItTookOn(t *testing.T) {
 	t.Parallel()

@@ -34,6 +34,8 @@ var harmlessKeys = sync.OnceValue(func() map[string]bool {
 		"remove_password_follows_symlinks", "password_read_period", "region", "credential_poll_interval",
 		"resource", "scope", "object_id", "client_id", "authenticate_from_environment", "service_account",
 		"project", "jwt_exp", "service", "realm", "keytab_path", "krb5conf_path", "disable_fast_negotiation",
+		"sts_endpoint", "assume_role_arn", "assume_role_session_name", "assume_role_duration", "assume_role_sts_endpoint",
+		"audience", "signing_algorithm", "duration",
 		"role_arn", "role_session_name", "role_session_expiration", "session_expiration", "role_name",
 		// cache, api_proxy, listener.
 		"use_auto_auth_token", "enforce_consistency", "when_inconsistent", "keep_after_import",

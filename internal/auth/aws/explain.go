@@ -20,10 +20,27 @@ func explained(err error, at endpoint, keys sdk.Credentials, header string) erro
 	for i, m := range e.Messages {
 		e.Messages[i] = scrub(m, secretsOf(keys)...)
 	}
+	if kind := passing(strings.Join(e.Messages, " ")); kind != nil && errors.Is(err, vault.ErrBadRequest) {
+		e.Kind = kind
+	}
 	if hint := hintLogin(strings.Join(e.Messages, " "), at, header); hint != "" {
 		return fmt.Errorf("%w (%s)", err, hint)
 	}
 	return err
+}
+
+// passing is the kind of a refusal that is none of the server's: it answers 400 too
+// when STS has enough of it, fails or is out of reach. A crowd of logins that AWS
+// slows down has to come back later, not to give up.
+func passing(said string) error {
+	_, code, answered := strings.Cut(said, "received error code ")
+	switch {
+	case strings.Contains(said, "<Code>Throttling") || strings.Contains(said, "<Code>RequestLimitExceeded") || strings.Contains(said, "<Code>TooManyRequests"):
+		return vault.ErrRateLimited
+	case answered && strings.HasPrefix(code, "5"), strings.Contains(said, "error making upstream request") && !answered:
+		return vault.ErrServer
+	}
+	return nil
 }
 
 // hintLogin reads the server's words. It repeats those of STS, as XML, in its own.
@@ -38,6 +55,8 @@ func hintLogin(said string, at endpoint, header string) string {
 	}
 	signed := "what was signed is for " + at.url + " in region " + at.region
 	switch {
+	case passing(said) != nil:
+		return "the server passes what was signed on to STS, and that went wrong there"
 	case has("Signature expired", "Signature not yet current"):
 		return "a signature is good for 15 minutes: the clock here and that of AWS differ"
 	case has("valid region"), has("SignatureDoesNotMatch"):

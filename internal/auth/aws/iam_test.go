@@ -99,6 +99,28 @@ func TestARefusedLoginSaysWhatToSet(t *testing.T) {
 	}
 }
 
+func TestTroubleBetweenServerAndSTSPasses(t *testing.T) {
+	a := awstest.Start(t)
+	for name, tc := range map[string]struct {
+		sts   string
+		fault awstest.Fault
+		kind  error
+	}{
+		"throttled":    {a.URL, awstest.Fault{Status: 400, Code: "Throttling", Message: "Rate exceeded"}, vault.ErrRateLimited},
+		"failing":      {a.URL, awstest.Fault{Status: 503, Code: "ServiceUnavailable"}, vault.ErrServer},
+		"out of reach": {"http://127.0.0.1:1", awstest.Fault{}, vault.ErrServer},
+	} {
+		s := serve(t, tc.sts)
+		if tc.fault.Status != 0 {
+			a.Fail("GetCallerIdentity", tc.fault)
+		}
+		err := try(t, a, s, FromLambda, "aws", a.User.Environ(), iamBlock(nil)).no("that went wrong there")
+		if !errors.Is(err, tc.kind) || !vault.Temporary(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTheServersNameIsPartOfTheSignature(t *testing.T) {
 	a := awstest.Start(t)
 	s := serve(t, a.URL)

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -60,14 +61,14 @@ func (i imds) token(ctx context.Context) (cred.Redacted, error) {
 	}
 	r.Header.Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
 	resp, body, err := send(i.http, metadata, r)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w (there is such a service on an instance alone; for a container on one, it needs a hop limit of 2)", err)
+	}
 	if err != nil {
 		return cred.Redacted{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return cred.Redacted{}, fmt.Errorf("%w: %w", auth.ErrCredentials, &refusal{
-			what: metadata, where: origin(r.URL), status: resp.StatusCode,
-			hint: "from within a container the instance needs a hop limit of 2",
-		})
+		return cred.Redacted{}, fmt.Errorf("%w: %w", auth.ErrCredentials, &refusal{what: metadata, where: origin(r.URL), status: resp.StatusCode})
 	}
 	return sane(cred.Redact(strings.TrimSpace(string(body))), metadata)
 }

@@ -100,7 +100,7 @@ func (s *server) pass(r *http.Request) string {
 	on.Header = headers
 	resp, err := http.DefaultClient.Do(on)
 	if err != nil {
-		return err.Error()
+		return "error making upstream request: " + err.Error()
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(resp.Body)
