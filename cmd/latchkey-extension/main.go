@@ -20,6 +20,7 @@ import (
 
 	"latchkey/extension"
 	"latchkey/internal/config"
+	"latchkey/internal/execwrap"
 	"latchkey/internal/lambdaenv"
 	"latchkey/internal/methods"
 	_ "latchkey/internal/onecore" // the first thing that happens
@@ -29,6 +30,11 @@ import (
 var version = "dev"
 
 func main() {
+	// /opt/latchkey-exec of the small layer is one line, "#!" and this program with
+	// this word, so that the layer does not carry a second Go runtime.
+	if len(os.Args) > 2 && os.Args[1] == "exec" {
+		os.Exit(execwrap.Become(os.Args[3:], os.Environ()))
+	}
 	roomy()
 	os.Exit(run(os.Args[0], os.Environ(), os.Stderr))
 }

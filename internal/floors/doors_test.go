@@ -25,7 +25,7 @@ var doors = []door{
 		uses:    []string{"os.StartProcess", "syscall.Exec", "syscall.ForkExec", "syscall.StartProcess"},
 		rooms: []string{
 			"internal/child",
-			"cmd/latchkey-exec", // becomes the program, and links nothing that could be left out
+			"internal/execwrap", // becomes the program, and links nothing that could be left out
 		},
 	},
 	{

@@ -18,6 +18,7 @@ var floors = map[string]int{
 	"internal/cred":        0,
 	"internal/environ":     0,
 	"internal/envwire":     0,
+	"internal/execwrap":    1,
 	"internal/hcl":         0,
 	"internal/loglevel":    0,
 	"internal/meter":       0,

@@ -83,6 +83,13 @@ func bom(name, version string, zip []byte, programs []program) ([]byte, error) {
 	for _, p := range programs {
 		ref := name + "#" + p.path
 		top.DependsOn = append(top.DependsOn, ref)
+		if p.info == nil {
+			d.Components = append(d.Components, component{
+				Type: "file", Ref: ref, Name: p.path, Hashes: sha(sha256.Sum256(p.content)), Licenses: spdx("Apache-2.0"),
+			})
+			d.Dependencies = append(d.Dependencies, dependency{Ref: ref})
+			continue
+		}
 		d.Components = append(d.Components, component{
 			Type: "application", Ref: ref, Name: p.path, Version: version,
 			Hashes: sha(sha256.Sum256(p.content)), Licenses: spdx("Apache-2.0"),

@@ -21,11 +21,11 @@ type builder struct {
 	unpacked bool   // write directories too
 }
 
-// program is one compiled program.
+// program is one file of a zip.
 type program struct {
 	path     string // in the zip
 	content  []byte
-	info     *debug.BuildInfo
+	info     *debug.BuildInfo  // nil for one that was not compiled
 	licenses map[string]string // SPDX id by module path, for those that were recognised
 }
 

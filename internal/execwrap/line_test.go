@@ -1,4 +1,4 @@
-package main
+package execwrap
 
 import (
 	"encoding/json"

@@ -1,4 +1,10 @@
-package main
+// Package execwrap becomes a program with an environment in which references to
+// secrets are the secrets, and in which nothing of latchkey's own is left.
+//
+// It fetches nothing itself: the extension, which has logged in, answers it over a
+// socket. There is no shell anywhere. It links next to nothing, because the start of
+// a function waits for it.
+package execwrap
 
 import (
 	"os"
@@ -21,11 +27,12 @@ type failure struct {
 	text string
 }
 
-func main() {
-	env := os.Environ()
-	f := start(os.Args[1:], env)
+// Become becomes the program that argv names. Where that fails it has said why, in a
+// line on stderr, when it returns the exit code.
+func Become(argv, env []string) (code int) {
+	f := start(argv, env)
 	say(env, "ERROR", f.text)
-	os.Exit(f.code)
+	return f.code
 }
 
 // start becomes the program that argv names. It returns only where that fails.

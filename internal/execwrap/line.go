@@ -1,4 +1,4 @@
-package main
+package execwrap
 
 // stamp is a moment, in milliseconds since 1970, as a log has it.
 func stamp(ms int64) string {
