@@ -80,6 +80,7 @@ var floors = map[string]int{
 
 // stairs are the imports between neighbours that are allowed, and why.
 var stairs = map[string]string{
+	"extension > internal/access":       "two programs put the same job together",
 	"internal/wiring > internal/access": "access is the part of the wiring that every program has; wiring adds what only the large one carries",
 	"internal/session > internal/auth":  "the token's state machine is the one caller of a login method",
 }
