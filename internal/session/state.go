@@ -86,7 +86,8 @@ func (s *state) got(tok cred.Token, now time.Time, dice float64) bool {
 	}
 	*s = state{
 		token: tok, since: now, granted: tok.Lease.Duration, dice: dice,
-		short: short, counted: s.counted, logins: brake{last: s.logins.last}, grace: s.grace,
+		short: short, counted: s.counted, grace: s.grace,
+		logins: brake{last: s.logins.last}, renewals: brake{last: s.renewals.last},
 	}
 	s.counted.logins++
 	s.limit(tok.Uses)
