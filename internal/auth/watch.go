@@ -10,8 +10,9 @@ import (
 // token lives. Like Login, its methods are not called concurrently.
 type Watcher interface {
 	// Fresh reports whether credentials are at hand that are other than those
-	// of the last Login. It reads files, sends nothing and consumes nothing; a
-	// file that is absent, empty or unreadable is not fresh. The first call
+	// of the last Login. It reads files, or asks what is beside us within seconds,
+	// sends nothing to the server and consumes nothing; a file that is absent,
+	// empty or unreadable is not fresh. The first call
 	// begins the watch: it takes what is there as known and says no.
 	Fresh() bool
 	// Every is how often asking is worth while; 0 when nothing is to be watched.

@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
@@ -15,8 +16,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"crypto"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -202,7 +201,11 @@ func verified(t *testing.T, a *AWS, jwt string) map[string]any {
 			good = rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil
 		} else {
 			sum := sha512.Sum384(text)
-			key := &ecdsa.PublicKey{Curve: elliptic.P384(), X: number(t, k["x"]), Y: number(t, k["y"])}
+			point := append([]byte{4}, number(t, k["x"]).FillBytes(make([]byte, 48))...)
+			key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), append(point, number(t, k["y"]).FillBytes(make([]byte, 48))...))
+			if err != nil {
+				t.Fatal(err)
+			}
 			good = ecdsa.Verify(key, sum[:], new(big.Int).SetBytes(signature[:48]), new(big.Int).SetBytes(signature[48:]))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"latchkey/internal/auth"
 	"latchkey/internal/cred"
+	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
 
@@ -58,6 +59,9 @@ func (m *ec2) body(ctx context.Context) (map[string]any, error) {
 	signature, err := m.imds.get(ctx, about+"signature")
 	if err != nil {
 		return nil, err
+	}
+	if m.nonce.Empty() && m.o.Preserve {
+		return nil, retry.Permanent(fmt.Errorf("%w: the first login of an instance makes its nonce the one that counts, and none is configured; the document is there", auth.ErrWouldSpend))
 	}
 	if m.nonce.Empty() {
 		m.nonce = cred.Redact(rand.Text())

@@ -249,6 +249,33 @@ func TestAnInstanceLogsInWithItsDocument(t *testing.T) {
 	try(t, a, s, FromLambda, "aws", a.InstanceEnviron(), block).no("instance metadata at", "503")
 }
 
+// A check that logged in with a nonce of its own would shut the instance out.
+func TestACheckSpendsNoNonce(t *testing.T) {
+	a := awstest.Start(t)
+	s := serve(t, a.URL)
+	for _, nonce := range []string{"", "mine"} {
+		block := map[string]any{"type": "ec2", "role": "web"}
+		if nonce != "" {
+			block["nonce"] = nonce
+		}
+		m, err := New(Settings{Environ: environ(a.InstanceEnviron()...)})(auth.Options{Mount: "auth/aws", Config: config.NewBlock("aws", block), Preserve: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := vault.New(vault.Config{Address: s.url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err = m.Login(t.Context(), c); errors.Is(err, auth.ErrWouldSpend) != (nonce == "") {
+			t.Errorf("nonce %q: %v", nonce, err)
+		}
+	}
+	if len(s.paths) != 1 {
+		t.Errorf("the server saw %v", s.paths)
+	}
+}
+
 func TestABlockThatCannotBeMeantIsRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		typ   string
@@ -308,21 +335,21 @@ func TestNewKeysAreFreshOnce(t *testing.T) {
 		t.Errorf("looks every %s", w.Every())
 	}
 	b.ok()
-	if w.Fresh() || w.Fresh() {
-		t.Error("fresh without a change")
+	is := func(want bool, when string) {
+		t.Helper()
+		for range 2 {
+			if w.Fresh() != want {
+				t.Errorf("%s: fresh is %v", when, !want)
+			}
+		}
 	}
+	is(false, "without a change")
 	keys.set(a.Function)
-	if !w.Fresh() || !w.Fresh() {
-		t.Error("a change was not seen")
-	}
+	is(true, "after a change")
 	b.ok()
-	if w.Fresh() {
-		t.Error("fresh after the login that used them")
-	}
+	is(false, "after the login that used them")
 	keys.set(awstest.Keys{})
-	if w.Fresh() {
-		t.Error("no keys are fresh keys")
-	}
+	is(false, "with no keys at all")
 	written := iamBlock(map[string]any{"access_key": a.User.ID, "secret_key": a.User.Secret})
 	b = try(t, a, s, from, "aws", nil, written)
 	if b.ok(); b.m.(auth.Watcher).Every() != 0 {

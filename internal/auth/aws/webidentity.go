@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -40,9 +41,13 @@ type web struct {
 	watch
 	o           auth.Options
 	s           Settings
-	cfg         webConfig
 	credentials Credentials
 	http        *http.Client
+	// role is "" for the mount's default_role, region "" to find out, endpoint ""
+	// for that of the region.
+	role, region, endpoint string
+	// form is what AWS is asked.
+	form url.Values
 }
 
 // WebIdentity is the constructor of method "aws_web_identity". Its mount is auth/jwt
@@ -76,8 +81,11 @@ func WebIdentity(s Settings) auth.Constructor {
 		if region == "" {
 			region = s.region()
 		}
-		cfg.SecretKey, cfg.SessionToken = "", "" // from holds them closed
-		m := &web{watch: watch{from: from, every: every}, o: o, s: s, cfg: cfg, http: s.http()}
+		m := &web{
+			watch: watch{from: from, every: every}, o: o, s: s, http: s.http(), role: cfg.Role, region: cfg.Region, endpoint: cfg.Endpoint,
+			form: url.Values{"Audience.member.1": {cfg.Audience}, "SigningAlgorithm": {cfg.Algorithm}, "DurationSeconds": {seconds(cfg.Duration)}},
+		}
+		tagged(m.form, cfg.Tags)
 		m.credentials, err = assumeKeys{
 			arn: cfg.AssumeARN, external: cfg.AssumeExternalID, session: cfg.AssumeSession,
 			endpoint: cfg.AssumeEndpoint, duration: cfg.AssumeDuration, tags: cfg.AssumeTags,
@@ -93,8 +101,8 @@ func (m *web) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
 		return cred.Token{}, attempted(m.o, err)
 	}
 	body := map[string]any{"jwt": jwt.Reveal()}
-	if m.cfg.Role != "" { // else the mount's default_role
-		body["role"] = m.cfg.Role
+	if m.role != "" {
+		body["role"] = m.role
 	}
 	tok, err := c.Login(ctx, m.o.Mount+"/login", body)
 	if err != nil {
@@ -105,7 +113,7 @@ func (m *web) Login(ctx context.Context, c *vault.Client) (cred.Token, error) {
 
 // jwt has AWS sign one. The global endpoint does not do that.
 func (m *web) jwt(ctx context.Context) (cred.Redacted, error) {
-	region, err := m.s.locate(ctx, m.cfg.Region, m.credentials)
+	region, err := m.s.locate(ctx, m.region, m.credentials)
 	if err != nil {
 		return cred.Redacted{}, fmt.Errorf("%w; only an STS of a region signs JWTs", err)
 	}
@@ -113,11 +121,7 @@ func (m *web) jwt(ctx context.Context) (cred.Redacted, error) {
 	if err != nil {
 		return cred.Redacted{}, err
 	}
-	form := url.Values{
-		"Audience.member.1": {m.cfg.Audience}, "SigningAlgorithm": {m.cfg.Algorithm}, "DurationSeconds": {seconds(m.cfg.Duration)},
-	}
-	tagged(form, m.cfg.Tags)
-	result, err := m.s.endpoint(m.cfg.Endpoint, region).call(ctx, m.http, &keys, "GetWebIdentityToken", form)
+	result, err := m.s.endpoint(m.endpoint, region).call(ctx, m.http, &keys, "GetWebIdentityToken", maps.Clone(m.form))
 	if err != nil {
 		forget(m.credentials)
 		return cred.Redacted{}, err
