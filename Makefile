@@ -82,6 +82,10 @@ bench-daemon: build ## latchkey daemon beside vault agent: memory, CPU, renewals
 bench-proxy: build ## latchkey's proxy beside vault agent, nginx and a bare handler, under wrk; Debian, ten minutes
 	cd bench && go run . -proxy -latchkey ../bin/latchkey
 
+.PHONY: bench-extension
+bench-extension: layer ## the Lambda extension beside a bare one and, where LATCHKEY_VLE names it, vault-lambda-extension; Debian, root, ten minutes
+	cd bench && go run . -extension
+
 build: ## a static, stripped, reproducible bin/latchkey
 	CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/latchkey ./cmd/latchkey
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,15 +22,13 @@ const (
 	nameVLE      = "vault-lambda-ext."
 )
 
-// envVLE names the binary of vault-lambda-extension, and envExt one of ours.
-const (
-	envVLE = "LATCHKEY_VLE"
-	envExt = "LATCHKEY_EXTENSION"
-)
+// envVLE names the binary of vault-lambda-extension.
+const envVLE = "LATCHKEY_VLE"
 
 // extension is a program to be measured.
 type extension struct {
 	name, binary string
+	zip          string // what is shipped, where it is ours
 	// proxy says that it answers on proxyAddress; own is that it listens elsewhere
 	// if LATCHKEY_LISTEN says so.
 	proxy, own bool
@@ -50,22 +50,25 @@ func (t *tools) extensions(ctx context.Context, r *extensionReport) error {
 		return err
 	}
 	r.order = all
-	for _, secure := range []bool{false, true} {
-		if err := t.standing(ctx, secure, func(s *stand) error { return t.starts(ctx, s, r) }); err != nil {
+	for _, of := range []struct {
+		part   string
+		secure bool
+		run    func(context.Context, *stand, *extensionReport) error
+	}{
+		{"starts", false, t.starts}, {"starts", true, t.starts}, {"limited", false, t.throttled},
+		{"lives", false, t.lives}, {"herd", false, t.herdOfStarts}, {"hits", false, t.extensionHits},
+	} {
+		if !slices.Contains(strings.Split(*parts, ","), of.part) {
+			continue
+		}
+		if err := t.standing(of.secure, func(s *stand) error { return of.run(ctx, s, r) }); err != nil {
 			return err
 		}
 	}
-	return t.standing(ctx, false, func(s *stand) error {
-		for _, of := range []func(context.Context, *stand, *extensionReport) error{t.throttled, t.lives, t.herdOfStarts, t.extensionHits} {
-			if err := of(ctx, s, r); err != nil {
-				return err
-			}
-		}
-		return t.weigh(ctx, r)
-	})
+	return t.weigh(r)
 }
 
-func (t *tools) standing(ctx context.Context, secure bool, use func(*stand) error) error {
+func (t *tools) standing(secure bool, use func(*stand) error) error {
 	dir, err := os.MkdirTemp(t.work, "stand-")
 	if err != nil {
 		return err
@@ -88,15 +91,19 @@ func (t *tools) findExtensions(ctx context.Context) ([]extension, error) {
 		return nil, err
 	}
 	all := []extension{{name: nameFloorExt, binary: floor}}
-	if t.latchkey != "" {
-		small := os.Getenv(envExt)
-		if small == "" {
-			if small, err = build(ctx, t.work, "..", "./cmd/latchkey-extension"); err != nil {
-				return nil, err
+	if *latchkey != "none" {
+		for name, zip := range map[string]string{nameExt: "latchkey-extension", nameFullExt: "latchkey-extension-full"} {
+			zip = filepath.Join(*layer, zip+"-"+runtime.GOARCH)
+			e := extension{name: name, binary: filepath.Join(zip, "extensions", "latchkey-extension"), zip: zip + ".zip", proxy: true, own: true}
+			if name == nameExt && *small != "" {
+				e.binary, e.zip = *small, ""
 			}
+			if _, err := os.Stat(e.binary); err != nil {
+				return nil, fmt.Errorf("%w; make layer builds it", err)
+			}
+			all = append(all, e)
 		}
-		all = append(all, extension{name: nameExt, binary: small, proxy: true, own: true},
-			extension{name: nameFullExt, binary: t.latchkey, proxy: true, own: true})
+		slices.SortFunc(all[1:], func(a, b extension) int { return strings.Compare(a.name, b.name) })
 	}
 	if peer := os.Getenv(envVLE); peer != "" {
 		all = append(all, extension{name: nameVLE, binary: peer, proxy: true})
@@ -113,9 +120,9 @@ type started struct {
 	started time.Time
 }
 
-// coldStart starts an extension and waits until it is ready; runtime starts the
+// coldStart starts an extension and waits until it is ready; function starts the
 // function's runtime as soon as the extension has registered, as Lambda does.
-func (t *tools) coldStart(ctx context.Context, e extension, s *stand, l *limit, runtime bool, more ...string) (_ *started, err error) {
+func (t *tools) coldStart(ctx context.Context, e extension, s *stand, l *limit, function bool, more ...string) (_ *started, err error) {
 	own, err := os.MkdirTemp(t.work, "extension-")
 	if err != nil {
 		return nil, err
@@ -137,7 +144,7 @@ func (t *tools) coldStart(ctx context.Context, e extension, s *stand, l *limit, 
 	if err := on.await(ctx, &on.registered); err != nil {
 		return on, err
 	}
-	if runtime {
+	if function {
 		r, _, err := t.exec(p.url, []string{t.trivial}, filepath.Join(own, "runtime.log"), l)
 		if err != nil {
 			return on, err

@@ -3,7 +3,6 @@ package main
 import (
 	"archive/zip"
 	"compress/flate"
-	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,18 +11,10 @@ import (
 // weight is what an extension is on disk and in its zip, bytes.
 type weight struct{ binary, zip int64 }
 
-func (t *tools) weigh(ctx context.Context, r *extensionReport) error {
+func (t *tools) weigh(r *extensionReport) error {
 	r.weights = map[string]weight{}
 	for _, e := range r.order {
-		files := map[string]string{"extensions/" + filepath.Base(e.binary): e.binary}
-		if e.name == nameExt || e.name == nameFullExt {
-			wrapper, err := build(ctx, t.work, "..", "./cmd/latchkey-exec")
-			if err != nil {
-				return err
-			}
-			files["latchkey-exec"] = wrapper
-		}
-		w, err := weigh(e.binary, files)
+		w, err := e.weigh()
 		if err != nil {
 			return err
 		}
@@ -32,29 +23,31 @@ func (t *tools) weigh(ctx context.Context, r *extensionReport) error {
 	return nil
 }
 
-// weigh zips files as those of a layer are.
-func weigh(binary string, files map[string]string) (weight, error) {
-	info, err := os.Stat(binary)
+// weigh zips the program as those of a layer are, where there is no zip of it.
+func (e extension) weigh() (weight, error) {
+	text, err := os.ReadFile(e.binary)
 	if err != nil {
 		return weight{}, err
 	}
-	var packed counting
-	z := zip.NewWriter(&packed)
-	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestCompression) })
-	for name, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return weight{}, err
+	w := weight{binary: int64(len(text))}
+	if e.zip != "" {
+		info, err := os.Stat(e.zip)
+		if err == nil {
+			w.zip = info.Size()
 		}
-		w, err := z.Create(name)
-		if err != nil {
-			return weight{}, err
-		}
-		if _, err := w.Write(text); err != nil {
-			return weight{}, err
-		}
+		return w, err
 	}
-	return weight{binary: info.Size(), zip: int64(packed)}, z.Close()
+	z := zip.NewWriter((*counting)(&w.zip))
+	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestCompression) })
+	f, err := z.Create("extensions/" + filepath.Base(e.binary))
+	if err != nil {
+		return w, err
+	}
+	if _, err := f.Write(text); err != nil {
+		return w, err
+	}
+	err = z.Close()
+	return w, err
 }
 
 // counting counts what is written to it.

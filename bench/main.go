@@ -81,6 +81,9 @@ var (
 
 	lambdas    = flag.Bool("extension", false, "measure the extensions of Lambda functions")
 	startTimes = flag.Int("starts", 30, "-extension: cold starts of each")
+	layer      = flag.String("layer", "../dist", "-extension: directory that make layer wrote")
+	small      = flag.String("small", "", "-extension: measure this program in place of the small layer's")
+	parts      = flag.String("parts", "starts,limited,lives,herd,hits", "-extension: what is measured")
 )
 
 func main() {
@@ -108,6 +111,14 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	if *lambdas {
+		var r extensionReport
+		if err := (&tools{work: work}).extensions(ctx, &r); err != nil {
+			return err
+		}
+		r.print(os.Stdout)
+		return nil
+	}
 	t, err := prepare(ctx, work)
 	if err != nil {
 		return err
@@ -123,14 +134,6 @@ func run(ctx context.Context) (err error) {
 	if *proxy {
 		var r proxyReport
 		if err := t.proxies(ctx, &r); err != nil {
-			return err
-		}
-		r.print(os.Stdout)
-		return nil
-	}
-	if *lambdas {
-		var r extensionReport
-		if err := t.extensions(ctx, &r); err != nil {
 			return err
 		}
 		r.print(os.Stdout)
