@@ -61,8 +61,8 @@ func (o Options) OnEmulator() error {
 	switch {
 	case o.InitType != "" && o.InitType != OnDemand:
 		return errors.New("the emulator knows on-demand alone")
-	case o.Rude != nil, o.CPU != 0, o.Freezer == CGroup, o.Refusals:
-		return errors.New("the emulator is not rude, does not limit, and says nothing about refusals")
+	case o.Rude != nil, o.CPU != 0, o.Freezer == CGroup, o.Refusals, o.Started != nil:
+		return errors.New("the emulator is not rude, does not limit, and says nothing about refusals and starts")
 	}
 	return nil
 }
@@ -86,8 +86,8 @@ func StartEmulator(t TB, binary string, o Options) *Emulator {
 	if err := errors.Join(p.layOut(), place(binary, p.opt(), "rie")); err != nil {
 		t.Fatalf("lambdatest: laying out /opt: %v", err)
 	}
-	api, err1 := freeAddress()
-	invoke, err2 := freeAddress()
+	api, err1 := FreeAddress()
+	invoke, err2 := FreeAddress()
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatalf("lambdatest: %v", err)
 	}
@@ -108,15 +108,6 @@ func StartEmulator(t TB, binary string, o Options) *Emulator {
 		t.Fatalf("lambdatest: the emulator does not listen: %v\n%s", err, p.log.text(""))
 	}
 	return e
-}
-
-// freeAddress is one that was free a moment ago.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func (e *Emulator) start(private bool, api, invoke string) error {

@@ -289,7 +289,7 @@ func (l *life) stop(reason string, limit time.Duration) []Ended {
 		waitFor = append(waitFor, a)
 		if tell {
 			a.deliver(event{body: map[string]any{
-				"eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": deadline.UnixMilli(),
+				"eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": l.p.by(a, deadline),
 			}})
 		} else if alive && !a.over() {
 			a.proc.signal(syscall.SIGKILL)

@@ -60,6 +60,9 @@ type Options struct {
 	Trace    bool // INVOKE has a trace id
 	Refusals bool // an extension is meant to be refused things
 
+	// Started hears of each process when it has been started, by name as in PID.
+	Started func(name string, pid int)
+
 	// Rude is asked at each call of an API, such as "register" or "event/next", with
 	// how often it was called before in this environment's life.
 	Rude func(call string, before int) Rudeness

@@ -39,7 +39,7 @@ type Platform struct {
 	keys     Credentials
 	restored bool
 	frozen   bool
-	closed   bool
+	skews    map[string]time.Duration // of extensions' clocks, by name
 	calls    []Call
 	refused  []string
 }
@@ -79,7 +79,7 @@ func (r Result) Into(v any) error { return json.Unmarshal(r.Payload, v) }
 func Start(t TB, o Options) *Platform {
 	t.Helper()
 	o = o.withDefaults(t)
-	p := &Platform{t: t, o: o, dir: t.TempDir(), credentialsToken: uuid(), keys: o.Credentials}
+	p := &Platform{t: t, o: o, dir: t.TempDir(), credentialsToken: uuid(), keys: o.Credentials, skews: map[string]time.Duration{}}
 	if err := configured(o.Env); err != nil {
 		t.Fatalf("lambdatest: %v", err)
 	}
@@ -149,6 +149,7 @@ func (p *Platform) init(ctx context.Context, phase string) (InitReport, *Fault) 
 	l := p.newLife()
 	p.mu.Lock()
 	p.life, p.restored, p.frozen = l, false, false
+	clear(p.skews) // those that are started now have the true time
 	p.mu.Unlock()
 	err := l.init(ctx)
 	r := l.report(phase)
@@ -329,10 +330,17 @@ func (l *life) invoke(ctx context.Context, i *invocation, deadline time.Time, re
 		"Lambda-Runtime-Deadline-Ms":          strconv.FormatInt(deadline.UnixMilli(), 10),
 		"Content-Type":                        "application/json",
 	}
-	body := map[string]any{"eventType": "INVOKE", "deadlineMs": deadline.UnixMilli(), "requestId": i.id, "invokedFunctionArn": arn}
 	if l.p.o.Trace {
 		i.headers["Lambda-Runtime-Trace-Id"] = trace
-		body["tracing"] = map[string]string{"type": "X-Amzn-Trace-Id", "value": trace}
+	}
+	told := func(a *agent) event {
+		body := map[string]any{
+			"eventType": "INVOKE", "deadlineMs": l.p.by(a, deadline), "requestId": i.id, "invokedFunctionArn": arn,
+		}
+		if l.p.o.Trace {
+			body["tracing"] = map[string]string{"type": "X-Amzn-Trace-Id", "value": trace}
+		}
+		return event{id: uuid(), body: body}
 	}
 	if err := l.until(ctx, func() bool {
 		if len(l.worker.parked) == 0 || i.taken {
@@ -341,7 +349,7 @@ func (l *life) invoke(ctx context.Context, i *invocation, deadline time.Time, re
 		i.taken = true
 		for _, a := range l.agents {
 			if a.events["INVOKE"] {
-				a.deliver(event{id: uuid(), body: body})
+				a.deliver(told(a))
 			}
 		}
 		l.worker.give(i)
@@ -367,6 +375,14 @@ func (l *life) invoke(ctx context.Context, i *invocation, deadline time.Time, re
 	return l.until(ctx, func() bool {
 		return l.all(func(a *agent) bool { return !a.events["INVOKE"] || a.state == ready })
 	})
+}
+
+// by is a deadline as an extension is told it: the clock that was moved is the
+// platform's too.
+func (p *Platform) by(a *agent, deadline time.Time) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return deadline.Add(p.skews[a.name]).UnixMilli()
 }
 
 // Restore goes on from the snapshot that a snap-start environment is after its
@@ -523,7 +539,6 @@ func (p *Platform) close() {
 	p.Thaw()
 	p.mu.Lock()
 	l, refused := p.life, p.refused
-	p.closed = true
 	p.mu.Unlock()
 	if l != nil {
 		for _, one := range l.groups() {

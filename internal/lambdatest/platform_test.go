@@ -279,10 +279,10 @@ func TestAnInvocationThatTakesTooLongResetsTheEnvironment(t *testing.T) {
 	t.Parallel()
 	tmp := t.TempDir()
 	keep := filepath.Join(tmp, "keep")
-	p := run(t, Options{Timeout: 400 * time.Millisecond, Tmp: tmp, Env: []string{"KEEP=" + keep}},
+	p := run(t, Options{Timeout: 1500 * time.Millisecond, Tmp: tmp, Env: []string{"KEEP=" + keep}},
 		"kept keep register=INVOKE,SHUTDOWN loop", "invocation hang")
 	r, err := p.Invoke(nil)
-	if f := fault(t, err, Timeout); f.Message != "RequestId: "+r.RequestID+" Error: Task timed out after 0.40 seconds" {
+	if f := fault(t, err, Timeout); f.Message != "RequestId: "+r.RequestID+" Error: Task timed out after 1.50 seconds" {
 		t.Error(f.Message)
 	}
 	if len(r.Events) != 1 || !r.Events[0].Told || r.Events[0].Killed {

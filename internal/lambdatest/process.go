@@ -67,6 +67,9 @@ func (p *Platform) spawn(source string, argv, env []string, dir string, onExit f
 		_ = r.Close()
 		return nil, err
 	}
+	if p.o.Started != nil {
+		p.o.Started(source, one.pid)
+	}
 	go func() {
 		p.log.follow(source, r)
 		close(one.said)

@@ -18,7 +18,7 @@ var ErrNoSkew = errors.New("the binary's wall clock cannot be moved; build it wi
 // Skew moves the wall clock of an extension, by name, so that it differs from
 // the true time by d, in whole seconds. The environment is frozen while that is
 // done; it stays so if it was. What the extension reads as monotonic time does
-// not move.
+// not move; the deadlines it is told do.
 func (p *Platform) Skew(name string, d time.Duration) error {
 	p.mu.Lock()
 	was := p.frozen
@@ -42,7 +42,13 @@ func (p *Platform) Skew(name string, d time.Duration) error {
 	}
 	seconds := binary.NativeEndian.AppendUint64(nil, uint64(int64(d/time.Second)))
 	_, err = memory.WriteAt(seconds, int64(at))
-	return errors.Join(err, memory.Close())
+	if err = errors.Join(err, memory.Close()); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.skews[name] = d
+	return nil
 }
 
 // skewAt finds the number in a binary that is loaded where it was linked, as
