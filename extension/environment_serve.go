@@ -95,6 +95,9 @@ func answerOne(ctx context.Context, conn *net.UnixConn, p *pacer, answer func(co
 		return
 	}
 	a := answer(ctx)
+	if ctx.Err() != nil {
+		return
+	}
 	b, err := envwire.Encode(a)
 	if err != nil {
 		b, _ = envwire.Encode(envwire.Answer{Unset: a.Unset, Err: err.Error()})

@@ -2,8 +2,10 @@ package extension
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +25,8 @@ const margin = 100 * time.Millisecond
 type gate struct {
 	// ready is closed when requests may pass.
 	ready chan struct{}
-	// until is the end of the invocation under way in milliseconds since 1970, 0
-	// while there is none.
+	// until is the end of the newest invocation in milliseconds since 1970, 0 before
+	// the first one and where the platform tells of none.
 	until atomic.Int64
 }
 
@@ -33,15 +35,57 @@ func newGate() *gate { return &gate{ready: make(chan struct{})} }
 // open lets requests pass. It is called once.
 func (g *gate) open() { close(g.ready) }
 
-// bounded gives ctx the end of the invocation.
+// errOver ends a request whose invocation is over.
+var errOver = errors.New("the invocation is over")
+
+// bounded gives ctx the end of the invocation. It is looked at anew when it has come:
+// a request may come before we hear of the invocation that it belongs to.
 func (g *gate) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	until := g.until.Load()
-	if until == 0 {
+	if g.until.Load() == 0 {
 		return ctx, func() {}
 	}
-	// The wall clock says how long is left: a deadline of a moment that was fixed by
-	// the other clock would not move while the process is frozen.
-	return context.WithTimeout(ctx, time.Until(time.UnixMilli(until))-margin)
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &watch{gate: g, cancel: cancel}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	left := g.left()
+	if left <= 0 {
+		left = grace
+	}
+	w.timer = time.AfterFunc(left, w.look)
+	return ctx, w.stop
+}
+
+// grace is how long a request may be ahead of the news of its invocation.
+const grace = time.Second
+
+// left is how long requests have, by the wall clock: the other one may have stood
+// still.
+func (g *gate) left() time.Duration { return time.Until(time.UnixMilli(g.until.Load())) - margin }
+
+// watch looks whether the invocation of a request is over.
+type watch struct {
+	*gate
+	cancel context.CancelCauseFunc
+	mu     sync.Mutex
+	timer  *time.Timer
+}
+
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if left := w.left(); left > 0 {
+		w.timer.Reset(left)
+		return
+	}
+	w.cancel(errOver)
+}
+
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer.Stop()
+	w.cancel(nil)
 }
 
 // wait reports whether the request may pass.

@@ -44,8 +44,6 @@ func (e *extension) loop() error {
 // Mostly there is nothing to do.
 func (e *extension) invoke(ev event) {
 	e.gate.until.Store(ev.Deadline)
-	// The next one may begin before we hear of it.
-	defer e.gate.until.Store(0)
 	if !e.invoked {
 		// Between the start and now there may have been a snapshot, and many copies.
 		retry.Shake()
@@ -81,26 +79,31 @@ func (e *extension) due(by time.Time) bool {
 	return false
 }
 
-// keepAwake does what is due where the process is never frozen.
+// round is how often it is looked at what is due where the process is never frozen,
+// and lap how long doing it may take.
+const (
+	round = time.Second
+	lap   = time.Minute
+)
+
+// keepAwake does what is due where the process is never frozen, and nobody tells of
+// invocations. What is due may be so sooner than it was said, so that it is asked
+// again and again, which costs next to nothing.
 func (e *extension) keepAwake() {
-	for {
-		var next time.Time
-		for _, w := range e.all {
-			if due := w.Due(); !due.IsZero() && (next.IsZero() || due.Before(next)) {
-				next = due
-			}
+	for retry.Until(e.ctx, time.Now().Add(round), nil) != retry.Ended {
+		if now := time.Now(); e.due(now) {
+			e.lap(now)
 		}
-		// What fails says itself when it is due again; nothing here may storm.
-		if soonest := time.Now().Add(time.Second); next.IsZero() || next.Before(soonest) {
-			next = soonest
-		}
-		if retry.Until(e.ctx, next, nil) == retry.Ended {
-			return
-		}
-		if err := e.tend(e.ctx, e.all, time.Now()); err != nil && e.ctx.Err() == nil {
-			kind, message := describe(err)
-			e.Log.Warn("not everything is as it should be", "stage", kind, "error", message)
-		}
+	}
+}
+
+// lap does what is due.
+func (e *extension) lap(by time.Time) {
+	ctx, cancel := context.WithTimeout(e.ctx, lap)
+	defer cancel()
+	if err := e.tend(ctx, e.all, by); err != nil && e.ctx.Err() == nil {
+		kind, message := describe(err)
+		e.Log.Warn("not everything is as it should be", "stage", kind, "error", message)
 	}
 }
 
