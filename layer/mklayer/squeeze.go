@@ -236,6 +236,7 @@ func (c *chunk) cheapest(from, to int, k *costs) []word {
 		price[i] = math.MaxFloat32
 	}
 	price[0] = 0
+	var run uint16 // how far back the matches of a long run lie
 	for i := range n {
 		here := price[i]
 		b := c.text[from+i]
@@ -244,7 +245,19 @@ func (c *chunk) cheapest(from, to int, k *costs) []word {
 		}
 		at := from + i - c.start
 		length := minMatch
-		for _, m := range c.matches[c.from[at]:c.from[at+1]] {
+		ms := c.matches[c.from[at]:c.from[at+1]]
+		if len(ms) > 0 && ms[len(ms)-1].length == maxMatch && i+maxMatch <= n {
+			// Inside of a long run shorter matches gain nothing, and there are very
+			// many ways to say it.
+			if run == ms[len(ms)-1].dist {
+				length, ms = maxMatch, ms[len(ms)-1:]
+			} else {
+				run = ms[len(ms)-1].dist
+			}
+		} else {
+			run = 0
+		}
+		for _, m := range ms {
 			base := here + k.dist[distSymbol[m.dist]]
 			for ; length <= int(m.length) && i+length <= n; length++ {
 				if p := base + k.length[length]; p < price[i+length] {

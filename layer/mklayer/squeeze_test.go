@@ -63,7 +63,7 @@ func TestWhatIsSqueezedIsReadByEverybody(t *testing.T) {
 		"nothing": {}, "one byte": {'x'}, "two": []byte("ab"), "a run": bytes.Repeat([]byte{'a'}, 1000),
 		"noise": noise, "skewed": skewed, "far": far, "zeros": make([]byte, chunkSize+chunkSize/2),
 		"over the end of a chunk": append(make([]byte, chunkSize-5), []byte("hello hello hello hello")...),
-		"a program":               program[:min(len(program), 400_000)],
+		"a program":               program[:min(len(program), 200_000)],
 	} {
 		packed := squeeze(text)
 		if !bytes.Equal(inflated(t, packed), text) {
@@ -83,7 +83,7 @@ func TestSqueezingAProgramIsWorthIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := program[:min(len(program), 600_000)]
+	text := program[:min(len(program), 400_000)]
 	if got, q := len(squeeze(text)), quick(t, text); got > q*97/100 {
 		t.Errorf("%d bytes, %d by the quick way", got, q)
 	}
