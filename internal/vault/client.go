@@ -44,6 +44,9 @@ type Config struct {
 	Headers          map[string]string
 	// UserAgent is the product part; Agent sets what is sent.
 	UserAgent string
+	// DialTimeout bounds the way to a connection, and then its TLS handshake; 30s and
+	// 10s when 0.
+	DialTimeout time.Duration
 	// Dial opens the connections, nil for the network's own way: a test that
 	// simulates time brings one that stays in memory.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

@@ -38,7 +38,7 @@ func newCore(cfg Config) (*core, error) {
 	}
 	t := &http.Transport{
 		Proxy:                 proxy,
-		DialContext:           dialer(base, socket, cfg.SRVLookup),
+		DialContext:           dialer(base, socket, cfg),
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
@@ -52,6 +52,9 @@ func newCore(cfg Config) (*core, error) {
 	}
 	if cfg.Dial != nil {
 		t.DialContext = cfg.Dial
+	}
+	if cfg.DialTimeout > 0 {
+		t.TLSHandshakeTimeout = cfg.DialTimeout
 	}
 	for key, path := range map[string]string{
 		"ca_cert": cfg.CACert, "ca_path": cfg.CAPath, "client_cert": cfg.ClientCert, "client_key": cfg.ClientKey,
@@ -132,12 +135,15 @@ func parseAddress(address string) (base *url.URL, socket string, err error) {
 	return u, "", nil
 }
 
-func dialer(base *url.URL, socket string, srv bool) func(context.Context, string, string) (net.Conn, error) {
-	d := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+func dialer(base *url.URL, socket string, cfg Config) func(context.Context, string, string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 30 * time.Second}
+	if d.Timeout <= 0 {
+		d.Timeout = 30 * time.Second
+	}
 	switch {
 	case socket != "":
 		return func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }
-	case srv:
+	case cfg.SRVLookup:
 		return func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return d.DialContext(ctx, network, located(ctx, base, addr))
 		}
