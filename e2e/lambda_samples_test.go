@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -35,8 +36,8 @@ func lambdaSamples(elem ...string) string {
 	return filepath.Join(append([]string{"..", "samples", "lambda"}, elem...)...)
 }
 
-// lambdaPrograms are the extension and its wrapper, built once.
-var lambdaPrograms = sync.OnceValues(func() (string, error) {
+// lambdaLayer is the small layer, unpacked, and made once. It stands for /opt.
+var lambdaLayer = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "latchkey-lambda-")
 	if err != nil {
 		return "", err
@@ -44,12 +45,18 @@ var lambdaPrograms = sync.OnceValues(func() (string, error) {
 	mu.Lock()
 	trash = append(trash, dir)
 	mu.Unlock()
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/latchkey-extension", "./cmd/latchkey-exec")
-	cmd.Dir, cmd.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
+	cmd := exec.Command("go", "run", "./layer/mklayer", "-flavour", "small", "-arch", runtime.GOARCH, "-quick", "-unpacked", "-out", dir)
+	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
-	return dir, nil
+	layer := filepath.Join(dir, "latchkey-extension-"+runtime.GOARCH)
+	wrapper := filepath.Join(layer, "latchkey-exec")
+	text, err := os.ReadFile(wrapper)
+	if err == nil && bytes.HasPrefix(text, []byte("#!/opt/")) {
+		err = os.WriteFile(wrapper, bytes.Replace(text, []byte("/opt"), []byte(layer), 1), 0o755)
+	}
+	return layer, err
 })
 
 // runtimes say how a function of each language is started: they make an executable
@@ -241,7 +248,7 @@ func TestEachLambdaSampleGetsItsSecretInEveryWay(t *testing.T) {
 	// Vault asks our STS in place of Amazon's.
 	site.OK("POST", "auth/aws-samples/config/client", vaulttest.Map{"sts_endpoint": aws.URL, "iam_server_id_header_value": "vault.example.com"})
 	site.WriteKV2("secret", "app", vaulttest.Map{"username": "sample-user", "password": "s3cret \"$`' <&>\n"})
-	programs, err := lambdaPrograms()
+	layer, err := lambdaLayer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +266,7 @@ func TestEachLambdaSampleGetsItsSecretInEveryWay(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					tmp := t.TempDir()
 					p := lambdatest.Start(t, lambdatest.Options{
-						Extension: filepath.Join(programs, "latchkey-extension"), Wrapper: filepath.Join(programs, "latchkey-exec"),
+						Extension: filepath.Join(layer, "extensions", "latchkey-extension"), Wrapper: filepath.Join(layer, "latchkey-exec"),
 						Function: function, Env: append(setting(t, site, tmp), login...), Tmp: tmp, Timeout: 30 * time.Second, InitLimit: time.Minute,
 						Credentials: lambdatest.Credentials{AccessKeyID: aws.Function.ID, SecretAccessKey: aws.Function.Secret, SessionToken: aws.Function.Token},
 					})
@@ -293,7 +300,7 @@ func TestTheGoSampleNeedsNoShellToGetItsEnvironment(t *testing.T) {
 	aws := awstest.Start(t)
 	setUp(t, site, "jwt-auth.sh", "ROLE_ARN="+functionRole, "MOUNT=jwt-bootstrap", "ISSUER="+aws.URL, "AUDIENCE=https://vault.example.com")
 	site.WriteKV2("secret", "app", vaulttest.Map{"username": "sample-user", "password": "s3cret"})
-	programs, err := lambdaPrograms()
+	layer, err := lambdaLayer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,8 +310,8 @@ func TestTheGoSampleNeedsNoShellToGetItsEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := strings.NewReplacer("/opt/", programs+"/", "/var/task/", dir+"/").Replace(string(text))
-	if strings.Count(line, "\n") != 1 || !strings.HasPrefix(line, "#!"+programs) {
+	line := strings.NewReplacer("/opt/", layer+"/", "/var/task/", dir+"/").Replace(string(text))
+	if strings.Count(line, "\n") != 1 || !strings.HasPrefix(line, "#!"+layer) {
 		t.Fatalf("bootstrap is %q", text)
 	}
 	bootstrap := filepath.Join(dir, "bootstrap")
@@ -313,7 +320,7 @@ func TestTheGoSampleNeedsNoShellToGetItsEnvironment(t *testing.T) {
 	}
 	tmp := t.TempDir()
 	p := lambdatest.Start(t, lambdatest.Options{
-		Extension: filepath.Join(programs, "latchkey-extension"), Function: bootstrap, Tmp: tmp, Timeout: 30 * time.Second,
+		Extension: filepath.Join(layer, "extensions", "latchkey-extension"), Function: bootstrap, Tmp: tmp, Timeout: 30 * time.Second,
 		Env: append(setting(t, site, tmp), "AWS_LAMBDA_EXEC_WRAPPER=/opt/latchkey-exec",
 			"LATCHKEY_AUTH_METHOD=aws_web_identity", "VAULT_AUTH_PROVIDER=jwt-bootstrap",
 			"LATCHKEY_AUTH_AUDIENCE=https://vault.example.com", "LATCHKEY_AUTH_STS_ENDPOINT="+aws.STS("us-east-1")),
