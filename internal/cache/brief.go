@@ -53,9 +53,9 @@ func (c *Cache) brief(q *question, t top, scanned bool, ans *exchange.Answer) *e
 	case isJSON(ans.Header):
 		return nil // it says what it is not
 	}
-	ends := q.sent + life
-	if own := endOf(t, ans); own != 0 {
-		ends = min(ends, own)
+	ends := earliest(q.sent+life, endOf(t, ans, q.sent))
+	if leased {
+		ends = earliest(ends, c.lentUntil(q.a.Who, ans.Token)) // it takes its leases along
 	}
 	// An answer may have been under way for long, if the process stood still.
 	if time.Now().UnixNano() >= ends {
@@ -72,29 +72,40 @@ func (c *Cache) brief(q *question, t top, scanned bool, ans *exchange.Answer) *e
 
 // endOf is when what an answer holds ends by itself, 0 for never: a version that is
 // to be deleted, a certificate, a password that is rotated.
-func endOf(t top, ans *exchange.Answer) int64 {
+func endOf(t top, ans *exchange.Answer, sent int64) int64 {
 	at := deletion(ans.Body)
-	var d struct {
-		TTL, Expiration json.Number
-		Period          json.RawMessage `json:"rotation_period"`
-		Schedule        json.RawMessage `json:"rotation_schedule"`
-		Certificate     json.RawMessage
-	}
-	if t.mountType == "kv" || len(t.data) == 0 || t.data[0] != '{' {
+	var d map[string]json.RawMessage
+	if t.mountType == "kv" || len(t.data) == 0 || t.data[0] != '{' || json.Unmarshal(t.data, &d) != nil {
 		return at
 	}
-	_ = json.Unmarshal(t.data, &d) // what does not fit is not it
-	if n, err := d.Expiration.Int64(); err == nil && n > 0 && d.Certificate != nil {
-		at = earliest(at, n*int64(time.Second))
+	if n, ok := integer(d["expiration"]); ok && n > 0 && d["certificate"] != nil {
+		at = earliest(at, int64(min(time.Duration(n), longest/time.Second)*time.Second))
 	}
-	if n, err := d.TTL.Int64(); err == nil && (d.Period != nil || d.Schedule != nil) {
-		given := ans.At
-		if given.IsZero() {
-			given = time.Now()
-		}
-		at = earliest(at, given.UnixNano()+int64(seconds(n)))
+	if n, ok := integer(d["ttl"]); ok && (d["rotation_period"] != nil || d["rotation_schedule"] != nil) {
+		at = earliest(at, sent+int64(seconds(n)))
 	}
 	return at
+}
+
+// lentUntil is when the token ends that an identity of ours lent, 0 for never or
+// where nobody knows.
+func (c *Cache) lentUntil(who exchange.Who, tok cred.Redacted) int64 {
+	if who.Lent == "" {
+		return 0
+	}
+	c.ours.mu.Lock()
+	ends := c.ours.ends[who.Lent]
+	c.ours.mu.Unlock()
+	if c.o.Lent != nil {
+		// It may have been renewed since.
+		if now := c.o.Lent(who.Lent); now.Value.Equal(tok) {
+			ends = now.Lease.Expires()
+		}
+	}
+	if ends.IsZero() {
+		return 0
+	}
+	return ends.UnixNano()
 }
 
 // timely says whether an answer that was kept briefly may be given out. One from
@@ -125,6 +136,9 @@ func (c *Cache) outdated(h *holder, tok cred.Redacted) {
 
 // spent drops what was kept briefly with a token that is no more.
 func (c *Cache) spent(tok cred.Redacted) int {
+	if tok.Empty() {
+		return 0
+	}
 	return c.unkeep(func(e *entry) bool { return e.ans.Token.Equal(tok) })
 }
 

@@ -249,6 +249,9 @@ func TestABriefAnswerIsNeverOlderThanItsTimeNorItsLease(t *testing.T) {
 		{"a certificate", func() string {
 			return `{"lease_id":"","lease_duration":0,"data":{"certificate":"c","expiration":` + ends(30*time.Second) + `}}`
 		}, 30 * time.Second},
+		{"a certificate, and a field of another kind", func() string {
+			return `{"lease_id":"","lease_duration":0,"data":{"ttl":"10s","rotation_period":"x","certificate":"c","expiration":` + ends(30*time.Second) + `}}`
+		}, 30 * time.Second},
 		{"a version that is deleted", func() string {
 			return `{"lease_id":"","data":{"data":{},"metadata":{"deletion_time":"` + time.Now().Add(5*time.Second).UTC().Format(time.RFC3339Nano) + `"}},"mount_type":"kv"}`
 		}, 5 * time.Second},
@@ -348,6 +351,41 @@ func TestANewLoginGivesOutNothingOfTheOldOne(t *testing.T) {
 			c.from(a(), exchange.Hit, 4)
 			c.Adopt("default", cred.Token{}) // logged out
 			c.from(a(), exchange.Miss, 5)
+		})
+	}
+}
+
+// Nobody asks for the token when an answer comes from memory, so that the answer has
+// to know when its lease ended with it.
+func TestAfterAFreezeNothingIsGivenOutWhoseTokenEndedMeanwhile(t *testing.T) {
+	leased := `{"lease_id":"database/creds/a/N","lease_duration":7200,"renewable":true,"data":{"n":"N"}}`
+	for _, tc := range []struct {
+		name, body string
+		token      time.Duration // of the login
+		renewed    time.Duration // what is known of it when it is asked for
+		good       time.Duration
+	}{
+		{"leased", leased, 10 * time.Minute, 0, 10 * time.Minute},
+		{"leased, and the token was renewed", leased, 10 * time.Minute, 30 * time.Minute, 30 * time.Minute},
+		{"leased, with a token without an end", leased, 0, 0, time.Hour},
+		{"without a lease", plainBody, 10 * time.Minute, 0, time.Hour},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newTill(t, Brief{TTL: time.Hour})
+				c.body = tc.body
+				login := cred.Token{Value: cred.Redact("lent-1"), Lease: cred.Lease{Duration: tc.token, Issued: time.Now().Round(0)}}
+				c.Adopt("default", login)
+				if tc.renewed > 0 {
+					login.Lease.Duration = tc.renewed
+					c.o.Lent = func(string) cred.Token { return login }
+				}
+				c.from(with(lent("database/creds/a"), "cache"), exchange.Miss, 1)
+				time.Sleep(tc.good - time.Second)
+				c.from(with(lent("database/creds/a"), "cache"), exchange.Hit, 1)
+				time.Sleep(time.Second)
+				c.from(with(lent("database/creds/a"), "cache"), exchange.Miss, 2)
+			})
 		})
 	}
 }

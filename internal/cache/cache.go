@@ -192,7 +192,7 @@ func New(o Options) *Cache {
 	c.flights.init()
 	c.checks.wake = make(chan struct{}, 1)
 	c.round.turn = make(chan struct{}, 1)
-	c.ours.tokens = map[string]cred.Redacted{}
+	c.ours.tokens, c.ours.ends = map[string]cred.Redacted{}, map[string]time.Time{}
 	c.family.init(c)
 	return c
 }

@@ -190,13 +190,16 @@ func (c *Cache) until(ctx context.Context, q *question) (int64, bool) {
 type ours struct {
 	mu     sync.Mutex
 	tokens map[string]cred.Redacted
+	// ends are when they did at the login, as far as was said.
+	ends map[string]time.Time
 }
 
 // relogged says that an identity of ours has another token now: what is kept for
 // it is checked at once, or gone where nothing is ever checked.
-func (c *Cache) relogged(name string, tok cred.Redacted) {
+func (c *Cache) relogged(name string, login cred.Token) {
+	tok := login.Value
 	c.ours.mu.Lock()
-	c.ours.tokens[name] = tok
+	c.ours.tokens[name], c.ours.ends[name] = tok, login.Lease.Expires()
 	c.ours.mu.Unlock()
 	c.store.mu.Lock()
 	h := c.holders[holderID(exchange.Who{Lent: name})]

@@ -18,7 +18,7 @@ func (c *Cache) Adopt(name string, tok cred.Token) {
 	f := &c.family
 	f.lock()
 	defer f.unlock()
-	defer c.relogged(name, tok.Value)
+	defer c.relogged(name, tok)
 	old := f.lent[name]
 	if old != nil && old.secret.Equal(tok.Value) {
 		f.lives(name, tok)

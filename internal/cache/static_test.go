@@ -473,13 +473,13 @@ func TestRightsAreNotAskedForInAStorm(t *testing.T) {
 func TestALoginKeepsSecretsAndHasTheRightAskedFor(t *testing.T) {
 	story(t, Options{Static: Static{TTL: time.Hour}}, func(b *bench) {
 		defer b.keep()()
-		b.relogged("main", cred.Redact("lent-main"))
+		b.relogged("main", cred.Token{Value: cred.Redact("lent-main")})
 		a := get("", "secret/data/a")
 		a.Who = exchange.Who{Lent: "main"}
 		b.want(a, 200, exchange.Miss, "one")
 		time.Sleep(time.Second)
 		b.with(func() { b.denied["second secret/data/a"] = true })
-		b.relogged("main", cred.Redact("second"))
+		b.relogged("main", cred.Token{Value: cred.Redact("second")})
 		b.want(a, 200, exchange.Hit, "one")
 		time.Sleep(time.Second)
 		b.counts(1, 0, 1)

@@ -72,7 +72,7 @@ func (h *handler) header(q *question) http.Header {
 			continue
 		case "Expect", "Content-Length", "Host":
 			continue
-		case "X-Vault-Cache-Control", "X-Latchkey-Token":
+		case cacheControl, "X-Latchkey-Token":
 			// For us, and the second is a secret of ours.
 			continue
 		case "X-Vault-Namespace":

@@ -42,11 +42,15 @@ func (h *handler) replace(ctx context.Context, bad cred.Redacted) (cred.Redacted
 	return next, err
 }
 
-// tokenOptions is a header of vault-lambda-extension's.
-const tokenOptions = "X-Vault-Token-Options"
+// Headers of vault-lambda-extension's.
+const (
+	tokenOptions = "X-Vault-Token-Options"
+	cacheControl = "X-Vault-Cache-Control"
+)
 
 // relog logs in anew if the client wants a lent token to be given up; the header
-// then was for us, and goes no further.
+// then was for us, and goes no further. The answer is the server's: a cache may hear
+// of the login later than those who waited for it.
 func (h *handler) relog(ctx context.Context, a *exchange.Ask, wish []string) error {
 	renewer, ok := h.Identity.(Renewer)
 	if !ok || a.Who.Lent == "" || !says(wish, "revoke") {
@@ -56,6 +60,11 @@ func (h *handler) relog(ctx context.Context, a *exchange.Ask, wish []string) err
 		return err
 	}
 	a.Header = without(a.Header, []string{tokenOptions})
+	said, word := a.Header[cacheControl], "nocache"
+	if says(said, "cache") || says(said, "recache") {
+		word = "recache"
+	}
+	a.Header[cacheControl] = append(said[:len(said):len(said)], word)
 	return nil
 }
 

@@ -101,9 +101,21 @@ func TestTheCacheIsAskedAfterTheNewLoginAndDoesNotSeeWhy(t *testing.T) {
 	r := &renewer{identity: identity{tokens: []string{canary, canary + "-2"}}}
 	s := &seeing{strict: strict{kept: map[string]*exchange.Answer{}}}
 	b := set(t, asJSON(200, `{}`), func(o *Options, _ *vault.Config) { o.Identity, o.Cache = r, s })
-	b.ask(t, "GET", "/v1/secret/data/app", "", "X-Vault-Token-Options", "revoke")
-	if len(s.shown) != 1 || s.shown[0]["X-Vault-Token-Options"] != nil {
-		t.Error(s.shown)
+	for said, want := range map[string]string{
+		"": "nocache", "x": "x,nocache", "cache": "cache,recache", "recache": "recache,recache", "nocache": "nocache,nocache",
+	} {
+		s.shown = nil
+		headers := []string{"X-Vault-Token-Options", "revoke"}
+		if said != "" {
+			headers = append(headers, "X-Vault-Cache-Control", said)
+		}
+		b.ask(t, "GET", "/v1/secret/data/app", "", headers...)
+		if len(s.shown) != 1 || s.shown[0]["X-Vault-Token-Options"] != nil || strings.Join(s.shown[0]["X-Vault-Cache-Control"], ",") != want {
+			t.Errorf("%q: %v", said, s.shown)
+		}
+		if got := b.last(t).header; got["X-Vault-Cache-Control"] != nil {
+			t.Error(got)
+		}
 	}
 }
 

@@ -126,7 +126,7 @@ func (h *handler) holds(q *question, resp *http.Response) bool {
 		return true
 	}
 	// Text can be cached for who asks for that; what has a length comes at once.
-	return resp.ContentLength > 0 && says(q.Header["X-Vault-Cache-Control"], "cache")
+	return resp.ContentLength > 0 && says(q.Header[cacheControl], "cache")
 }
 
 func isJSON(h http.Header) bool {
