@@ -171,8 +171,8 @@ func (w *wire) reap() {
 	}
 }
 
-// lost hears that a request waited in vain since then. Where no other was answered
-// meanwhile, the connections that are idle lead where that one led.
+// lost hears that a request that began then had a dead connection. Where no other was
+// answered meanwhile, those that are idle are taken for dead as well.
 func (w *wire) lost(start time.Time) {
 	w.mu.Lock()
 	answered := w.last.After(start)
@@ -222,13 +222,14 @@ func (w *wire) roundTrip(ctx context.Context, req *http.Request, body func() io.
 		if err == nil {
 			return resp, nil
 		}
-		if black(start, !errors.Is(err, errStale)) {
+		stale := errors.Is(err, errStale)
+		if stale || black(start, true) {
 			w.lost(start)
 		}
 		// A server that is about to close an idle connection does not look whether
 		// somebody just wrote to it. Then another is opened, for the others may be
 		// as dead.
-		if !again(ctx, req.Method, errors.Is(err, errStale), l.wrote, false) {
+		if !again(ctx, req.Method, stale, l.wrote, false) {
 			return nil, w.failed(ctx, err, end, wait)
 		}
 	}

@@ -23,7 +23,10 @@ const (
 // stopped between any two instructions: a request that dies with a connection that
 // was used before is sent once more, LIST and HTTP/2 included; one that waits in
 // vain takes no other along; and no dial goes on for a request that has ended.
-type pool struct{ t *http.Transport }
+type pool struct {
+	t     *http.Transport
+	tries atomic.Uint64
+}
 
 // newPool takes t over.
 func newPool(t *http.Transport) *pool {
@@ -38,7 +41,7 @@ func newPool(t *http.Transport) *pool {
 		}
 		return dial(ctx, network, address)
 	}
-	return &pool{t}
+	return &pool{t: t}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -73,7 +76,7 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (p *pool) try(req *http.Request) (*http.Response, *attempt, error) {
 	ctx := req.Context()
-	a := &attempt{ctx: ctx, start: time.Now(), secure: req.URL.Scheme == "https"}
+	a := &attempt{ctx: ctx, n: p.tries.Add(1), start: time.Now(), secure: req.URL.Scheme == "https"}
 	ctx = context.WithValue(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:              a.got,
 		GotFirstResponseByte: func() { a.heard.Store(true) },
@@ -94,6 +97,7 @@ type attemptKey struct{}
 type attempt struct {
 	// ctx is the request's; that of a dial goes on without it.
 	ctx   context.Context
+	n     uint64
 	start time.Time
 	// secure says that a connection is of use after a handshake.
 	secure bool
@@ -109,7 +113,6 @@ type attempt struct {
 }
 
 func (a *attempt) got(i httptrace.GotConnInfo) {
-	a.reused.Store(i.Reused)
 	conn := i.Conn
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -119,7 +122,11 @@ func (a *attempt) got(i httptrace.GotConnInfo) {
 	if a.conn != nil {
 		a.conn.users.Add(-1)
 	}
-	if a.conn, _ = conn.(*listening); a.conn != nil {
+	a.conn, _ = conn.(*listening)
+	// One that was opened for another may have been idle for as long, though nobody
+	// used it yet.
+	a.reused.Store(i.Reused || a.conn != nil && a.conn.by != a.n)
+	if a.conn != nil {
 		a.conn.users.Add(1)
 		a.sent = a.conn.sent.Load()
 	}
@@ -153,7 +160,7 @@ func (a *attempt) dial(ctx context.Context, dial func(context.Context, string, s
 		_ = conn.Close()
 		return nil, context.Cause(a.ctx)
 	}
-	c := &listening{Conn: conn}
+	c := &listening{Conn: conn, by: a.n}
 	c.heard.Store(time.Now().UnixNano())
 	if a.secure {
 		a.mu.Lock()
@@ -197,9 +204,11 @@ func (a *attempt) on() *listening {
 }
 
 // listening is a connection that knows when something came last, in nanoseconds of the
-// wall clock, how many bytes went, and how many requests wait for an answer.
+// wall clock, how many bytes went, and how many requests wait for an answer; by is the
+// attempt that opened it.
 type listening struct {
 	net.Conn
+	by                 uint64
 	heard, sent, users atomic.Int64
 }
 
