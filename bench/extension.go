@@ -28,6 +28,7 @@ const envVLE = "LATCHKEY_VLE"
 // extension is a program to be measured.
 type extension struct {
 	name, binary string
+	run          string // its copy
 	zip          string // what is shipped, where it is ours
 	// proxy says that it answers on proxyAddress; own is that it listens elsewhere
 	// if LATCHKEY_LISTEN says so.
@@ -49,13 +50,18 @@ func (t *tools) extensions(ctx context.Context, r *extensionReport) error {
 	} else if err := l.Close(); err != nil {
 		return err
 	}
+	for i := range all {
+		if all[i].run, err = t.own(all[i]); err != nil {
+			return err
+		}
+	}
 	r.order = all
 	for _, of := range []struct {
 		part   string
 		secure bool
 		run    func(context.Context, *stand, *extensionReport) error
 	}{
-		{"starts", false, t.starts}, {"starts", true, t.starts}, {"limited", false, t.throttled},
+		{"starts", false, t.starts}, {"starts", false, t.startsWithBundle}, {"starts", true, t.starts}, {"limited", false, t.throttled},
 		{"lives", false, t.lives}, {"herd", false, t.herdOfStarts}, {"hits", false, t.extensionHits},
 	} {
 		if !slices.Contains(strings.Split(*parts, ","), of.part) {
@@ -66,6 +72,22 @@ func (t *tools) extensions(ctx context.Context, r *extensionReport) error {
 		}
 	}
 	return t.weigh(r)
+}
+
+// own copies a program. How a file was written decides how it lies in the page
+// cache, and that how many faults it takes to map it: a program fresh from the
+// linker starts a fifth slower than a copy of it.
+func (t *tools) own(e extension) (string, error) {
+	dir, err := os.MkdirTemp(t.work, "program-")
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(e.binary)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, filepath.Base(e.binary))
+	return file, os.WriteFile(file, text, 0o755)
 }
 
 func (t *tools) standing(secure bool, use func(*stand) error) error {
@@ -177,7 +199,7 @@ func (on *started) launch(t *tools, e extension, s *stand, l *limit, own string,
 	if s.ca != "" {
 		env = append(env, "VAULT_CACERT="+s.ca)
 	}
-	on.ext, on.started, err = t.exec(on.url, []string{e.binary}, filepath.Join(own, "log"), l, env...)
+	on.ext, on.started, err = t.exec(on.url, []string{e.run}, filepath.Join(own, "log"), l, env...)
 	if err != nil {
 		on.ext = nil
 	}

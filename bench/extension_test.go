@@ -132,7 +132,7 @@ func floorTools(t *testing.T) (*tools, extension) {
 	if s.trivial, err = build(t.Context(), s.work, ".", "./floorext/runtime"); err != nil {
 		t.Fatal(err)
 	}
-	return s, extension{name: nameFloorExt, binary: floor}
+	return s, extension{name: nameFloorExt, run: floor}
 }
 
 func TestAnExtensionThatFailsIsToldWithItsLog(t *testing.T) {
@@ -146,7 +146,7 @@ func TestAnExtensionThatFailsIsToldWithItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stand.Close()
-	_, err = s.coldStart(t.Context(), extension{name: "fails", binary: program}, stand, nil, false)
+	_, err = s.coldStart(t.Context(), extension{name: "fails", run: program}, stand, nil, false)
 	if err == nil || !strings.Contains(err.Error(), "no luck") {
 		t.Errorf("%v", err)
 	}

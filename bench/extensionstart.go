@@ -28,13 +28,29 @@ func (t *tools) starts(ctx context.Context, s *stand, r *extensionReport) error 
 	return t.startTurns(ctx, c, r.order, s, nil, *startTimes)
 }
 
+// bundles are where systems keep the CAs that they trust.
+var bundles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"}
+
+// startsWithBundle measures starts where AWS_CA_BUNDLE names the CAs for AWS, as
+// behind a firewall that opens TLS. A login needs none of them.
+func (t *tools) startsWithBundle(ctx context.Context, s *stand, r *extensionReport) error {
+	for _, file := range bundles {
+		if _, err := os.Stat(file); err == nil {
+			c := &startRace{title: "plain HTTP, AWS_CA_BUNDLE set", by: map[string][]start{}}
+			r.starts = append(r.starts, c)
+			return t.startTurns(ctx, c, r.order, s, nil, *startTimes, "AWS_CA_BUNDLE="+file)
+		}
+	}
+	return nil
+}
+
 // startTurns lets each extension start in turn.
-func (t *tools) startTurns(ctx context.Context, c *startRace, order []extension, s *stand, l *limit, times int) error {
+func (t *tools) startTurns(ctx context.Context, c *startRace, order []extension, s *stand, l *limit, times int, more ...string) error {
 	for i := range times + 1 {
 		for j := range order {
 			e := order[(i+j)%len(order)]
 			fmt.Fprintf(os.Stderr, "\rbench: cold starts, %s, turn %d of %d: %-20s", c.title, i, times, e.name)
-			on, err := t.coldStart(ctx, e, s, l, l != nil)
+			on, err := t.coldStart(ctx, e, s, l, l != nil, more...)
 			if err != nil {
 				return err
 			}
