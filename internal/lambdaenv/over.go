@@ -264,6 +264,11 @@ func (o *over) settle(f *config.File, origins config.Origins, addressed bool) {
 	if origins.Of("vault.retry.num_retries") == "default" {
 		f.Vault.NumRetries = 2
 	}
+	if origins.Of("template_config.max_connections_per_host") == "default" {
+		// A function asks for little at a time, and a pool with a bound costs a start more
+		// than all its requests.
+		f.TemplateConfig.MaxConnectionsPerHost = 0
+	}
 	if f.Vault.TLSSkipVerify {
 		s.Warnings = append(s.Warnings, "THE SERVER'S CERTIFICATE IS NOT VERIFIED ("+origins.Of("vault.tls_skip_verify")+"): whoever is between the function and the server gets the token and every secret")
 	}
