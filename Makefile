@@ -45,7 +45,7 @@ cross: ## vet and build for Windows and macOS, tests included: what is built the
 	GOOS=darwin CGO_ENABLED=0 go build -tags $(TAGS) -o /dev/null ./cmd/latchkey
 
 .PHONY: formats
-formats: ## hold what is written for Prometheus and OpenTelemetry against their parsers
+formats: ## hold what is written for Prometheus, OpenTelemetry and CycloneDX against their parsers
 	cd e2e/formats && go vet ./... && go test ./...
 
 bench-builds:
