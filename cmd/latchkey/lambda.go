@@ -66,7 +66,7 @@ func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, w wor
 	}
 	parts, err := wiring.BuildLasting(s.File, wiring.Options{
 		Method: x.Method, Environ: w.environ, Origins: s.Origins, Stdout: w.stderr, Output: w.stderr,
-		Observer: x.Observe, Log: x.Log, Version: version, DialTimeout: extension.DialTimeout,
+		Observer: x.Observe, Log: x.Log, Version: version, DialTimeout: extension.DialTimeout, HTTP1: true,
 	})
 	if err != nil {
 		return err

@@ -66,8 +66,9 @@ type Options struct {
 	// CacheBytes bounds a cache that is there for Brief alone; 0 is the default of
 	// internal/cache.
 	CacheBytes int64
-	// DialTimeout is vault.Config.DialTimeout.
+	// DialTimeout and HTTP1 are those of vault.Config.
 	DialTimeout time.Duration
+	HTTP1       bool
 }
 
 func (o Options) named(room string) *slog.Logger { return o.Named(o.Log, room) }

@@ -88,7 +88,7 @@ func (p *Parts) serverConfig(f *config.File, o Options, subsystem string) vault.
 		RateLimit: v.RateLimit, RateBurst: v.RateBurst, SRVLookup: v.SRVLookup,
 		ProxyAddress: v.ProxyAddress, DisableRedirects: v.DisableRedirects,
 		DisableKeepAlive: !keepAlive(f, subsystem), Headers: v.Headers,
-		UserAgent: agent(o.Version, subsystem), Seen: p.Seen, Dial: o.Dial, DialTimeout: o.DialTimeout,
+		UserAgent: agent(o.Version, subsystem), Seen: p.Seen, Dial: o.Dial, DialTimeout: o.DialTimeout, HTTP1: o.HTTP1,
 	}
 }
 

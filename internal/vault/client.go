@@ -44,6 +44,9 @@ type Config struct {
 	Headers          map[string]string
 	// UserAgent is the product part; Agent sets what is sent.
 	UserAgent string
+	// HTTP1 has a server that is spoken to over TLS asked by HTTP/1.1, one request at
+	// a time on a connection. It starts sooner; who asks much at a time wants HTTP/2.
+	HTTP1 bool
 	// DialTimeout bounds the way to a connection, and then its TLS handshake; 30s and
 	// 10s when 0.
 	DialTimeout time.Duration

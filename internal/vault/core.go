@@ -48,7 +48,7 @@ func newCore(cfg Config) (*core, error) {
 		DisableKeepAlives:     cfg.DisableKeepAlive,
 		DisableCompression:    true,
 		// HTTP/2 is spoken over TLS alone; setting it up costs a start.
-		ForceAttemptHTTP2: base.Scheme == "https",
+		ForceAttemptHTTP2: base.Scheme == "https" && !cfg.HTTP1,
 	}
 	if cfg.Dial != nil {
 		t.DialContext = cfg.Dial

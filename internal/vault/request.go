@@ -126,7 +126,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.first(ctx, req)
 	if err != nil || c.disableRedirects {
 		return resp, err
 	}
@@ -147,6 +147,19 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, err
 	}
 	return c.http.Do(req)
+}
+
+// first sends a request to the server itself.
+func (c *Client) first(ctx context.Context, req *http.Request) (*http.Response, error) {
+	w := c.wired()
+	if w == nil {
+		return c.http.Do(req)
+	}
+	var body func() io.Reader
+	if req.GetBody != nil {
+		body = func() io.Reader { b, _ := req.GetBody(); return b } // of bytes, which has no error
+	}
+	return w.roundTrip(ctx, req, body, -1)
 }
 
 func (c *Client) build(ctx context.Context, r request, url string) (*http.Request, error) {

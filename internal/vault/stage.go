@@ -40,7 +40,7 @@ func StageOf(err error) Stage {
 		return StageTLS
 	case errors.As(err, &op) && op.Op == "dial":
 		return StageTCP
-	case strings.Contains(err.Error(), "TLS handshake timeout"): // its type is not exported
+	case errors.Is(err, errShake), strings.Contains(err.Error(), "TLS handshake timeout"): // whose type is not exported
 		return StageTLS
 	case e.Status == 0, Temporary(err):
 		return StageHTTP

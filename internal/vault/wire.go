@@ -3,6 +3,7 @@ package vault
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,16 +16,20 @@ import (
 	"time"
 )
 
-// wire sends requests over connections in clear and keeps these for the next. It
+// wire sends requests over connections of its own and keeps these for the next. It
 // exists beside http.Transport because it is about twice as cheap, which is what a
 // proxy costs: the transport hands each request to one goroutine and each answer
 // from another, while here whoever asks writes and reads. It does the ordinary
-// alone: a request with a body that is in memory or without one. TLS, which HTTP/2
-// comes with, proxies, upgrades and bodies that stream are left to the transport.
+// alone: a request with a body that is in memory or without one, in clear, or over
+// TLS where nobody wants HTTP/2. Proxies, upgrades and bodies that stream are left to
+// the transport.
 type wire struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// address is what is dialed, host what the header says.
 	address, host string
+	// tls is nil for connections in clear; a handshake may take shaking.
+	tls     *tls.Config
+	shaking time.Duration
 	// most is how many idle connections are kept.
 	most int
 
@@ -36,20 +41,28 @@ type wire struct {
 	reaper context.CancelFunc
 }
 
-// newWire is nil where connections in clear are not what is wanted.
+// newWire is nil where connections of its own are not what is wanted.
 func newWire(co *core) *wire {
 	t := co.transport
-	if co.base.Scheme != "http" || t.DisableKeepAlives || t.MaxConnsPerHost > 0 ||
+	if t.ForceAttemptHTTP2 || t.DisableKeepAlives || t.MaxConnsPerHost > 0 ||
 		strings.ContainsFunc(co.base.Host, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return nil
 	}
 	if proxy, err := t.Proxy(&http.Request{URL: co.base}); err != nil || proxy != nil {
 		return nil
 	}
-	return &wire{
+	w := &wire{
 		dial: t.DialContext, address: net.JoinHostPort(co.base.Hostname(), port(co.base)), host: strings.TrimSuffix(co.base.Host, ":"),
-		most: t.MaxIdleConnsPerHost,
+		most: t.MaxIdleConnsPerHost, shaking: t.TLSHandshakeTimeout,
 	}
+	if co.base.Scheme == "https" {
+		w.tls = t.TLSClientConfig.Clone()
+		w.tls.NextProtos = []string{"http/1.1"}
+		if w.tls.ServerName == "" {
+			w.tls.ServerName = co.base.Hostname()
+		}
+	}
+	return w
 }
 
 // link is a connection. One request uses it at a time.
@@ -203,9 +216,36 @@ func (w *wire) open(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	l := &link{Conn: conn, wire: w, quiet: quiet(conn)}
+	if w.tls != nil {
+		if l.Conn, err = w.shake(ctx, conn); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+	}
 	l.r, l.w = bufio.NewReader(l), bufio.NewWriter(l)
 	l.hangUp = func() { _ = l.SetDeadline(aLongTimeAgo) }
 	return l, nil
+}
+
+// errShake says that a handshake took too long.
+var errShake = errors.New("no TLS handshake in time")
+
+// shake comes to terms with the server about TLS.
+func (w *wire) shake(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.shaking, errShake)
+	defer cancel()
+	c := tls.Client(conn, w.tls)
+	err := c.HandshakeContext(ctx)
+	var odd tls.RecordHeaderError
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.As(err, &odd) && string(odd.RecordHeader[:]) == "HTTP/":
+		return nil, http.ErrSchemeMismatch
+	case context.Cause(ctx) == errShake:
+		return nil, errShake
+	}
+	return nil, err
 }
 
 // roundTrip sends a request and reads the head of its answer, which has to come
