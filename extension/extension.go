@@ -16,12 +16,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"latchkey/internal/config"
 	"latchkey/internal/envwire"
 	"latchkey/internal/guard"
+	"latchkey/internal/session"
 )
 
 // Job is a function's settings made ready. Nothing of it has started yet.
@@ -84,10 +86,13 @@ type extension struct {
 	// servers are closed at the end.
 	servers []*http.Server
 	began   time.Time
-	// all is Early and Late; opened says that requests may pass, invoked that there
+	// all is early and late; opened says that requests may pass, invoked that there
 	// was an invocation.
-	all             []Work
-	opened, invoked bool
+	early, late, all paced
+	opened, invoked  bool
+	// told is the stage of what the log was told last, and when.
+	told   string
+	toldAt time.Time
 }
 
 // errEnd ends what runs beside the loop.
@@ -101,14 +106,17 @@ var errEnd = errors.New("the extension ends")
 func Run(ctx context.Context, j Job) error {
 	e := &extension{Job: j, api: newRuntimeAPI(j.API, j.Name), gate: newGate(), began: time.Now()}
 	e.ctx, e.end = context.WithCancelCause(ctx)
-	e.all = append(append(e.all, j.Early...), j.Late...)
+	e.early, e.late = pace(j.Early), pace(j.Late)
+	e.all = slices.Concat(e.early, e.late)
 	defer e.goodbye()
 
 	budget, cancel := context.WithTimeoutCause(e.ctx, j.Budget, fmt.Errorf("the start may take %s (LATCHKEY_INIT_BUDGET)", j.Budget))
 	defer cancel()
 	wrong := e.porch(budget)
 	if err := e.register(budget); err != nil {
-		return errors.Join(wrong, err)
+		err = errors.Join(wrong, err)
+		e.Log.Error("the function cannot start", "error", err)
+		return err
 	}
 	if wrong == nil {
 		wrong = e.warmUp(budget)
@@ -137,7 +145,7 @@ func (e *extension) porch(ctx context.Context) error {
 	if e.Deferred {
 		return nil
 	}
-	return e.tend(ctx, e.Early, time.Now())
+	return e.tend(ctx, e.early, time.Now())
 }
 
 // register has the platform start the function. Where it never freezes us it
@@ -163,7 +171,7 @@ func (e *extension) warmUp(ctx context.Context) error {
 		return nil
 	}
 	e.open()
-	err := e.tend(ctx, e.Late, time.Now())
+	err := e.tend(ctx, e.late, time.Now())
 	if err == nil {
 		e.ready()
 	}
@@ -200,8 +208,8 @@ type fault struct{ error }
 
 func (f fault) Unwrap() error { return f.error }
 
-// tend does the works that are due by a moment, one after the other: each may need
-// what stands before it.
+// tend does the works that are due by a moment, one after the other. Without a token
+// nothing else can be done, and would only say so once more.
 func (e *extension) tend(ctx context.Context, works []Work, by time.Time) error {
 	var errs []error
 	for _, w := range works {
@@ -212,8 +220,13 @@ func (e *extension) tend(ctx context.Context, works []Work, by time.Time) error 
 		if due.IsZero() || due.After(by) {
 			continue
 		}
-		if err := w.Tend(ctx, by); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", w.Name(), err))
+		err := w.Tend(ctx, by)
+		if err == nil {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", w.Name(), err))
+		if _, login := w.(*session.Pulled); login {
+			break
 		}
 	}
 	return errors.Join(errs...)

@@ -46,6 +46,8 @@ func kindOf(err error) string {
 	switch kind, ok := kinds[vault.StageOf(err)]; {
 	case ok:
 		return kind
+	case errors.Is(err, context.DeadlineExceeded):
+		return kinds[vault.StageHTTP] // of a request, or of who waited for another's
 	case errors.Is(err, session.ErrLogin), errors.Is(err, auth.ErrCredentials), errors.Is(err, vault.ErrNotLoggedIn):
 		return kindLogin
 	case errors.As(err, &closed):
@@ -60,6 +62,9 @@ func kindOf(err error) string {
 
 // describe is a failure for people: what, and what to look at.
 func describe(err error) (kind, message string) {
+	if err == nil {
+		return "", ""
+	}
 	kind = kindOf(err)
 	message = err.Error()
 	if hint := hints[kind]; hint != "" {

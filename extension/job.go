@@ -41,9 +41,10 @@ func (w World) Access(s *lambdaenv.Settings) access.Options {
 	}
 }
 
-// Observe tells of what is tried again.
+// Observe tells of what did not work, and how long it will be left alone; whether it is
+// tried again is for the budget to say.
 func (w World) Observe(n retry.Notice) {
-	w.Log.Warn("trying again", "what", n.What, "attempt", n.Attempt, "in", n.Next.Round(time.Millisecond), "error", n.Err)
+	w.Log.Warn("it did not work", "what", n.What, "attempt", n.Attempt, "next_not_before", n.Next.Round(time.Millisecond), "error", n.Err)
 }
 
 // Prepare makes a Job of what an environment says. What is wrong with that is the

@@ -26,6 +26,7 @@ func (e *extension) loop() error {
 		case e.ctx.Err() != nil:
 			return nil // somebody asked for the end, and not the platform
 		case err != nil:
+			e.Log.Error("the platform does not say what is next", "error", err)
 			e.complain(atExit, "Extension.PlatformError", err.Error())
 			return err
 		case ev.Type == eventShutdown:
@@ -49,7 +50,11 @@ func (e *extension) invoke(ev event) {
 		retry.Shake()
 		e.invoked = true
 	}
+	began := time.Now()
 	by := ev.deadline()
+	if !by.After(began) {
+		by = began.Add(hold) // it is not over when we are told of it: one of the clocks is wrong
+	}
 	if e.opened && !e.due(by) {
 		return
 	}
@@ -57,16 +62,36 @@ func (e *extension) invoke(ev event) {
 	if !e.opened {
 		wait = e.Budget
 	}
-	ctx, cancel := context.WithTimeout(e.ctx, min(wait, time.Until(by)-margin))
+	ctx, cancel := context.WithTimeout(e.ctx, min(wait, by.Sub(began)-margin))
 	defer cancel()
 	err := e.tend(ctx, e.all, by)
 	e.open()
+	e.all.rest(began, time.Now())
+	e.tell(err)
 	if err == nil {
 		e.ready()
-		return
 	}
-	kind, message := describe(err)
-	e.Log.Warn("not everything is as it should be; the next invocation tries again", "stage", kind, "error", message)
+}
+
+// again is how often it is told what is still not as it should be.
+const again = time.Minute
+
+// tell has the log say what is not as it should be: not at each invocation, and that
+// it is over.
+func (e *extension) tell(err error) {
+	now := time.Now().Round(0)
+	switch kind, message := describe(err); {
+	case err == nil && e.all.failing():
+	case err == nil && e.told == "":
+	case err == nil:
+		e.told = ""
+		e.Log.Info("all is as it should be again")
+	case kind != e.told, now.Before(e.toldAt), now.Sub(e.toldAt) >= again:
+		e.told, e.toldAt = kind, now
+		e.Log.Warn("not everything is as it should be; later invocations try again", "stage", kind, "error", message)
+	default:
+		e.Log.Debug("not everything is as it should be", "stage", kind, "error", message)
+	}
 }
 
 // due reports whether there is something to do by a moment.
@@ -101,9 +126,8 @@ func (e *extension) keepAwake() {
 func (e *extension) lap(by time.Time) {
 	ctx, cancel := context.WithTimeout(e.ctx, lap)
 	defer cancel()
-	if err := e.tend(ctx, e.all, by); err != nil && e.ctx.Err() == nil {
-		kind, message := describe(err)
-		e.Log.Warn("not everything is as it should be", "stage", kind, "error", message)
+	if err := e.tend(ctx, e.all, by); e.ctx.Err() == nil {
+		e.tell(err)
 	}
 }
 

@@ -1,18 +1,16 @@
 package extension
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
-	"time"
 
 	"latchkey/internal/config"
 	"latchkey/internal/guard"
+	"latchkey/internal/listen"
 )
 
 // Opened is a listener that is open.
@@ -60,29 +58,23 @@ type listenError struct{ error }
 
 func (l listenError) Unwrap() error { return l.error }
 
-// How long who connects may take to say what it wants; a program of this machine
-// needs no time for that.
-const headTime = 10 * time.Second
-
 // openPlainly opens what is for this sandbox alone.
-func openPlainly(l config.Listener, _ string, log *slog.Logger) (Opened, error) {
-	if l.Type == "unix" {
-		// What an earlier process of this sandbox left: the platform starts us anew
-		// after a failure, and keeps the files.
-		if err := os.Remove(l.Address); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return Opened{}, err
+func openPlainly(l config.Listener, name string, log *slog.Logger) (Opened, error) {
+	ln, err := listen.Plain(l, listen.Options{Name: name, Log: log})
+	return Serving(l, ln, log), err
+}
+
+// Serving is a listener that is open, with the limits and the knowledge of who asks that
+// its block wants.
+func Serving(l config.Listener, ln net.Listener, log *slog.Logger) Opened {
+	o := Opened{Listener: ln, Serve: func(h http.Handler) *http.Server { return listen.LimitsOf(l).Server(h, log) }}
+	if listen.KnowsPeers {
+		o.Peer = func(r *http.Request) (guard.Peer, bool) {
+			p, ok := listen.PeerOf(r)
+			return guard.Peer(p), ok
 		}
 	}
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false) // which takes two more calls, for what has one path
-	ln, err := lc.Listen(context.Background(), l.Type, l.Address)
-	if err != nil {
-		return Opened{}, err
-	}
-	serve := func(h http.Handler) *http.Server {
-		return &http.Server{Handler: h, ReadHeaderTimeout: headTime, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	}
-	return Opened{Listener: ln, Serve: serve}, nil
+	return o
 }
 
 // listenForEnvironment opens the socket where latchkey-exec asks.

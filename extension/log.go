@@ -24,7 +24,7 @@ func Named(log *slog.Logger, room string) *slog.Logger { return log.With("module
 func lambdaKeys(asJSON bool) func([]string, slog.Attr) slog.Attr {
 	return func(groups []string, a slog.Attr) slog.Attr {
 		if len(groups) > 0 {
-			return a
+			return plain(a)
 		}
 		switch a.Key {
 		case slog.TimeKey:
@@ -36,9 +36,19 @@ func lambdaKeys(asJSON bool) func([]string, slog.Attr) slog.Attr {
 			if asJSON {
 				a.Key = "message"
 			}
+		case "@module":
+			a.Key = "module"
 		}
-		return a
+		return plain(a)
 	}
+}
+
+// plain writes a duration as people do, and not as a number of nanoseconds.
+func plain(a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // levelName is a level in Lambda's words.

@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
 	"latchkey/extension"
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
-	"latchkey/internal/guard"
 	"latchkey/internal/hcl"
 	"latchkey/internal/lambdaenv"
 	"latchkey/internal/lease"
@@ -205,12 +203,5 @@ func openFully(l config.Listener, name string, log *slog.Logger) (extension.Open
 	for _, warning := range listen.Warnings(l, o, ln.Addr()) {
 		log.Warn(warning.String())
 	}
-	opened := extension.Opened{Listener: ln, Serve: func(h http.Handler) *http.Server { return listen.LimitsOf(l).Server(h, log) }}
-	if listen.KnowsPeers {
-		opened.Peer = func(r *http.Request) (guard.Peer, bool) {
-			p, ok := listen.PeerOf(r)
-			return guard.Peer(p), ok
-		}
-	}
-	return opened, nil
+	return extension.Serving(l, ln, log), nil
 }

@@ -104,32 +104,55 @@ func Open(l config.Listener, o Options) (net.Listener, func() error, error) {
 	}
 	var ln net.Listener
 	var err error
-	switch {
-	case strings.HasPrefix(l.Address, inheritedPrefix):
-		ln, err = openInherited(l, o, at)
-	case l.Type == "tcp":
-		ln, err = openTCP(l, o, at)
-	case l.Type == "unix":
-		ln, err = openUnix(l, at)
-	default:
-		err = at.problem("type", fmt.Sprintf("is %q", l.Type), "tcp or unix", nil)
+	if strings.HasPrefix(l.Address, inheritedPrefix) {
+		if ln, err = openInherited(l, o, at); err == nil {
+			ln = limit(ln, l.MaxConnections)
+		}
+	} else {
+		ln, err = bind(l, o, at, net.ListenConfig{})
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	ln = limit(ln, l.MaxConnections)
 	if certs == nil {
 		return ln, func() error { return nil }, nil
 	}
 	return tls.NewListener(ln, certs.config()), certs.reload, nil
 }
 
-func openTCP(l config.Listener, o Options, at place) (net.Listener, error) {
+// Plain is Open for who listens on this machine alone, without TLS and without
+// systemd: a program that calls nothing else of this package does not link them.
+func Plain(l config.Listener, o Options) (net.Listener, error) {
+	at := o.at(l)
+	if !l.TLSDisable || strings.HasPrefix(l.Address, inheritedPrefix) {
+		return nil, at.problem("address", "is not for this program", "a port of localhost or a unix socket, without TLS", nil)
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // which is two more calls at the start, where there is one path
+	return bind(l, o, at, lc)
+}
+
+func bind(l config.Listener, o Options, at place, lc net.ListenConfig) (ln net.Listener, err error) {
+	switch l.Type {
+	case "tcp":
+		ln, err = openTCP(l, o, at, lc)
+	case "unix":
+		ln, err = openUnix(l, at)
+	default:
+		err = at.problem("type", fmt.Sprintf("is %q", l.Type), "tcp or unix", nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return limit(ln, l.MaxConnections), nil
+}
+
+func openTCP(l config.Listener, o Options, at place, lc net.ListenConfig) (net.Listener, error) {
 	network, address, err := addressOf(l, o, at)
 	if err != nil {
 		return nil, err
 	}
-	ln, err := new(net.ListenConfig).Listen(context.Background(), network, address)
+	ln, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
 		hint := ""
 		switch {
