@@ -106,7 +106,7 @@ var errEnd = errors.New("the extension ends")
 func Run(ctx context.Context, j Job) error {
 	e := &extension{Job: j, api: newRuntimeAPI(j.API, j.Name), gate: newGate(), began: time.Now()}
 	e.ctx, e.end = context.WithCancelCause(ctx)
-	e.early, e.late = pace(j.Early), pace(j.Late)
+	e.early, e.late = paceAll(j.Early), paceAll(j.Late)
 	e.all = slices.Concat(e.early, e.late)
 	defer e.goodbye()
 
@@ -210,9 +210,13 @@ func (f fault) Unwrap() error { return f.error }
 
 // tend does the works that are due by a moment, one after the other. Without a token
 // nothing else can be done, and would only say so once more.
-func (e *extension) tend(ctx context.Context, works []Work, by time.Time) error {
+func (e *extension) tend(ctx context.Context, works paced, by time.Time) error {
 	var errs []error
 	for _, w := range works {
+		_, login := w.Work.(*session.Pulled)
+		if login && w.resting() {
+			break
+		}
 		due := w.Due()
 		if now := time.Now(); now.After(by) {
 			by = now // what stands before took a while
@@ -225,7 +229,7 @@ func (e *extension) tend(ctx context.Context, works []Work, by time.Time) error 
 			continue
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", w.Name(), err))
-		if _, login := w.(*session.Pulled); login {
+		if login {
 			break
 		}
 	}

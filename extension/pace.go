@@ -9,7 +9,7 @@ import (
 // invocation.
 type paced []*pacedWork
 
-func pace(works []Work) paced {
+func paceAll(works []Work) paced {
 	p := make(paced, 0, len(works))
 	for _, w := range works {
 		p = append(p, &pacedWork{Work: w})
@@ -20,10 +20,10 @@ func pace(works []Work) paced {
 // pacedWork is one of them. Who tends it asks it.
 type pacedWork struct {
 	Work
-	// failed says that it did when it was last tended; until is when it is asked
-	// again.
-	failed bool
-	until  time.Time
+	// failed says that it did when it was last tended, tried that this was in this
+	// invocation; until is when it is asked again.
+	failed, tried bool
+	until         time.Time
 }
 
 // An invocation's end waits for what is tended, and that is paid for. What fails
@@ -36,9 +36,10 @@ const (
 // rest leaves alone what failed in an invocation.
 func (p paced) rest(began, now time.Time) {
 	for _, w := range p {
-		if w.failed && !w.until.After(now) {
+		if w.tried && w.failed {
 			w.until = now.Add(min(leisure*now.Sub(began), longest)).Round(0)
 		}
+		w.tried = false
 	}
 }
 
@@ -52,18 +53,23 @@ func (p paced) failing() bool {
 	return false
 }
 
-// Due is never as long as it is left alone. A clock that was set back does not make
-// that longer.
+// Due is never as long as it is left alone, by the wall clock; where that was set
+// back, not much longer.
 func (w *pacedWork) Due() time.Time {
-	if left := time.Until(w.until); left > 0 && left <= longest {
+	if w.resting() {
 		return time.Time{}
 	}
 	return w.Work.Due()
 }
 
+func (w *pacedWork) resting() bool {
+	left := time.Until(w.until)
+	return left > 0 && left <= longest
+}
+
 // Tend implements Work.
 func (w *pacedWork) Tend(ctx context.Context, by time.Time) error {
 	err := w.Work.Tend(ctx, by)
-	w.failed = err != nil
+	w.failed, w.tried = err != nil, true
 	return err
 }
