@@ -129,6 +129,19 @@ var lambdaFrozen = map[string]func(*lambdaScene){
 			s.Errorf("%d inits", p.Inits())
 		}
 	},
+	"a request through the proxy hears of the end before the function does": func(s *lambdaScene) {
+		o := s.options(s.usual()...)
+		o.Timeout = 2 * time.Second
+		e := s.start(o)
+		s.inits(e)
+		stop := s.Front.Rude(vaulttest.Match{Path: s.path}, vaulttest.Rudeness{Hang: true})
+		a := s.do(e, s.get(s.path))
+		if a.Status < 500 || a.Longest > 2000 {
+			s.Errorf("after %.0f ms: %d %s", a.Longest, a.Status, a.Text)
+		}
+		stop()
+		s.reads(e)
+	},
 	"frozen in the middle of a request": func(s *lambdaScene) {
 		p := s.ours(s.options(s.usual()...))
 		s.inits(p)

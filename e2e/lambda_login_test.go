@@ -4,10 +4,12 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"latchkey/internal/awstest"
 	"latchkey/internal/lambdatest"
@@ -91,6 +93,48 @@ var lambdaLogins = map[string]func(*lambdaScene){
 		s.reads(e)
 		if s.aws.Calls("GetWebIdentityToken") != 1 {
 			s.Errorf("%d tokens of AWS", s.aws.Calls("GetWebIdentityToken"))
+		}
+	},
+	"a JWT in a file": func(s *lambdaScene) {
+		s.mount = "jwt-" + s.mount
+		signer := vaulttest.NewSigner(s.T, "ES256")
+		s.EnableAuth(s.mount, "jwt")
+		s.OK("POST", "auth/"+s.mount+"/config", vaulttest.Map{"jwt_validation_pubkeys": []string{signer.PEM}})
+		s.OK("POST", "auth/"+s.mount+"/role/app", vaulttest.Map{
+			"role_type": "jwt", "bound_audiences": []string{"vault"}, "user_claim": "sub", "token_policies": s.policy,
+		})
+		file := filepath.Join(s.tmp, "jwt")
+		jwt := signer.Sign(s.T, vaulttest.Map{"aud": "vault", "sub": "job", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()})
+		if err := os.WriteFile(file, []byte(jwt), 0o600); err != nil {
+			s.Fatal(err)
+		}
+		e := s.start(s.options(s.usual("LATCHKEY_AUTH_METHOD=jwt", "LATCHKEY_AUTH_PATH="+file, "LATCHKEY_AUTH_REMOVE_JWT_AFTER_READING=false")...))
+		s.inits(e)
+		s.reads(e)
+	},
+	"a certificate of the function's own": func(s *lambdaScene) {
+		server := get(s.T, secure)
+		admin := vaulttest.NewAdmin(s.T, server.Addr, server.RootToken, server.CA.PEM, nil)
+		ca, err := vaulttest.NewCA("functions")
+		if err != nil {
+			s.Fatal(err)
+		}
+		pair, err := ca.Client("function")
+		if err != nil {
+			s.Fatal(err)
+		}
+		cert, key := filepath.Join(s.tmp, "client.pem"), filepath.Join(s.tmp, "client.key")
+		if err := errors.Join(os.WriteFile(cert, pair.Cert, 0o600), os.WriteFile(key, pair.Key, 0o600)); err != nil {
+			s.Fatal(err)
+		}
+		s.mount = "cert-" + s.mount
+		admin.EnableAuth(s.mount, "cert")
+		admin.OK("POST", "auth/"+s.mount+"/certs/app", vaulttest.Map{"certificate": string(ca.PEM), "token_policies": "default"})
+		e := s.start(s.options(s.usual("VLE_VAULT_ADDR="+server.Addr, "VAULT_CACERT="+server.CAFile, "VAULT_SECRET_PATH", "VAULT_SECRET_FILE",
+			"LATCHKEY_AUTH_METHOD=cert", "LATCHKEY_AUTH_CLIENT_CERT="+cert, "LATCHKEY_AUTH_CLIENT_KEY="+key)...))
+		s.inits(e)
+		if a := s.do(e, s.get("auth/token/lookup-self")); a.Status != 200 {
+			s.Errorf("%d %s", a.Status, a.Text)
 		}
 	},
 	"a batch token": func(s *lambdaScene) {

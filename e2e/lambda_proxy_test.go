@@ -221,6 +221,16 @@ var lambdaProxied = map[string]func(*lambdaScene){
 		s.write("two")
 		s.eventually("the new value", func() bool { return s.reads(e) == "two" })
 	},
+	"the cache: no longer than the lease": func(s *lambdaScene) {
+		mount := "plain-" + s.mount
+		s.Mount(mount, "kv", vaulttest.Map{"version": "1"})
+		s.WriteKV1(mount, "app", vaulttest.Map{"value": "one", "ttl": "1s"})
+		s.Policy(s.policy, map[string][]string{mount + "/*": {"read"}})
+		e := s.start(s.options(s.usual("VAULT_SECRET_PATH", "VAULT_SECRET_FILE", "VAULT_DEFAULT_CACHE_TTL=1h", "VAULT_DEFAULT_CACHE_ENABLED=true")...))
+		s.do(e, s.get(mount+"/app"))
+		s.WriteKV1(mount, "app", vaulttest.Map{"value": "two", "ttl": "1s"})
+		s.eventually("the new value", func() bool { return strings.Contains(s.do(e, s.get(mount+"/app")).Text, `"two"`) })
+	},
 	"the cache: another token, another answer": func(s *lambdaScene) {
 		e := s.start(s.options(s.usual("VAULT_SECRET_PATH", "VAULT_SECRET_FILE", "VAULT_DEFAULT_CACHE_TTL=1h", "VAULT_DEFAULT_CACHE_ENABLED=true")...))
 		s.reads(e)

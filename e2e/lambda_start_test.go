@@ -36,6 +36,17 @@ var lambdaStarts = map[string]func(*lambdaScene){
 		}
 		s.gentlyOn(e, e.Shutdown("spindown"))
 	},
+	"with the proxy alone, a request of the function's static code waits for the login": func(s *lambdaScene) {
+		s.Front.Rude(vaulttest.Match{Method: "PUT", Path: "auth/" + s.mount + "/login"}, vaulttest.Rudeness{Times: 1, Delay: time.Second})
+		e := s.start(s.options(s.usual("VAULT_SECRET_PATH", "VAULT_SECRET_FILE", "LAMBDATEST_INIT=get=http://"+s.listen+"/v1/"+s.path)...))
+		s.inits(e)
+		if got := s.do(e, task.Task{Do: "init"}).Files["get"]; got.Status != 200 || secretIn(s.T, got.Text) != "one" {
+			s.Errorf("at init the proxy said %+v", got)
+		}
+		if s.logins() != 1 {
+			s.Errorf("%d logins", s.logins())
+		}
+	},
 	"the file has the shape that vault-lambda-extension writes": func(s *lambdaScene) {
 		e := s.start(s.options(s.usual()...))
 		s.inits(e)

@@ -88,7 +88,6 @@ type lambdaScene struct {
 	tmp    string
 	file   string // where the secret becomes a file
 	listen string // of the proxy
-	told   []string
 }
 
 var lambdaSceneCount atomic.Int64
@@ -412,16 +411,4 @@ func (s *lambdaScene) within(d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	s.Cleanup(cancel)
 	return ctx
-}
-
-// only is Fatal unless the counts of paths that were asked for are these.
-func (s *lambdaScene) only(counts map[string]int) {
-	s.Helper()
-	got := map[string]int{}
-	for _, r := range s.Front.Requests() {
-		got[r.Method+" "+r.Path]++
-	}
-	if !maps.Equal(got, counts) {
-		s.Errorf("the server was asked %v, and should have been %v", got, counts)
-	}
 }

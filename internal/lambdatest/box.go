@@ -155,7 +155,7 @@ func (b *box) set(ctx context.Context, v2, v1 string) error {
 	})
 }
 
-// CPU is how much the group has used.
+// remove removes the groups, which have no members any more.
 func (b *box) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

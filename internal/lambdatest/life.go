@@ -55,6 +55,8 @@ type life struct {
 	halted  bool   // because of the fault, which by then is final
 	ending  bool   // exits are expected
 	done    chan struct{}
+	once    sync.Once // for the end
+	endings []Ended
 	started time.Time
 	calls   map[string]int
 }
@@ -252,7 +254,14 @@ type Ended struct {
 
 // stop ends the life: the runtime first, then each extension that wants to know
 // is told, within limit, and in the end nothing is left.
+//
+// Whoever calls it second waits for the first and hears the same.
 func (l *life) stop(reason string, limit time.Duration) []Ended {
+	l.once.Do(func() { l.endings = l.end(reason, limit) })
+	return l.endings
+}
+
+func (l *life) end(reason string, limit time.Duration) []Ended {
 	l.mu.Lock()
 	l.ending = true
 	agents, fn := l.agents, l.worker.proc
@@ -302,13 +311,13 @@ func (l *life) stop(reason string, limit time.Duration) []Ended {
 			e.Killed = true
 		}
 		a.proc.end()
-		<-a.proc.said
+		l.p.heard(a.proc)
 		e.Took = a.proc.ended.Sub(told)
 		e.Code = a.proc.state.ExitCode()
 		e.Killed = e.Killed || e.Code == -1
 	}
 	if fn != nil {
-		<-fn.said
+		l.p.heard(fn)
 	}
 	close(l.done)
 	return report

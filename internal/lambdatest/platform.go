@@ -30,7 +30,8 @@ type Platform struct {
 	server           *http.Server
 	served           sync.WaitGroup
 
-	turn sync.RWMutex // held by who changes the life; shared by concurrent invocations
+	turn     sync.RWMutex // held by who changes the life; shared by concurrent invocations
+	starting sync.Mutex   // of those, held by who starts a life
 
 	mu       sync.Mutex
 	life     *life // nil when the processes must be started again
@@ -156,9 +157,9 @@ func (p *Platform) init(ctx context.Context, phase string) (InitReport, *Fault) 
 	if err != nil {
 		if !errors.As(err, &r.Fault) {
 			r.Fault = &Fault{Type: Timeout, Message: fmt.Sprintf("the %s phase timed out after %.2f seconds", phase, r.Duration.Seconds())}
-			p.reset("timeout")
+			p.reset(l, "timeout")
 		} else {
-			p.reset("failure")
+			p.reset(l, "failure")
 		}
 	}
 	p.mu.Lock()
@@ -218,20 +219,19 @@ func (p *Platform) current() *life {
 	}
 }
 
-// reset ends the processes; the next invocation starts them again.
-func (p *Platform) reset(reason string) []Ended {
-	p.Thaw()
-	p.mu.Lock()
-	l := p.life
-	p.mu.Unlock()
+// reset ends the processes of a life; the next invocation starts others.
+func (p *Platform) reset(l *life, reason string) []Ended {
 	if l == nil {
 		return nil
 	}
+	p.Thaw()
 	// They may still call, for instance to say why they end.
 	ended := l.stop(reason, p.o.ShutdownLimit)
 	p.mu.Lock()
-	p.life = nil
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	if p.life == l {
+		p.life = nil
+	}
 	return ended
 }
 
@@ -279,16 +279,13 @@ func (p *Platform) invoke(i *invocation, began time.Time) (result Result, fault 
 	deadline := began.Add(p.o.Timeout)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	p.mu.Lock()
-	l, stale := p.life, p.o.InitType == SnapStart && !p.restored
-	p.mu.Unlock()
-	if l == nil {
-		r, f := p.init(ctx, "invoke")
-		if result.Init = &r; f != nil {
-			return result, f
-		}
-		l = p.current()
+	l, r, fault := p.alive(ctx)
+	if result.Init = r; fault != nil {
+		return result, fault
 	}
+	p.mu.Lock()
+	stale := p.o.InitType == SnapStart && !p.restored
+	p.mu.Unlock()
 	if stale {
 		if err := p.restore(l, p.o.Credentials); err != nil {
 			return result, &Fault{Type: "Sandbox.RestoreFailed", Message: err.Error()}
@@ -303,14 +300,28 @@ func (p *Platform) invoke(i *invocation, began time.Time) (result Result, fault 
 	case err == nil:
 		return result, nil
 	case errors.As(err, &fault):
-		result.Events = p.reset("failure")
+		result.Events = p.reset(l, "failure")
 	case p.o.InitType == ManagedInstances: // the others go on
 		fault = &Fault{Type: Timeout, Message: timedOut(p.o.Timeout)}
 	default:
 		fault = &Fault{Type: Timeout, Message: timedOut(p.o.Timeout)}
-		result.Events = p.reset("timeout")
+		result.Events = p.reset(l, "timeout")
 	}
 	return result, fault
+}
+
+// alive is the life there is, or a new one.
+func (p *Platform) alive(ctx context.Context) (*life, *InitReport, *Fault) {
+	p.starting.Lock()
+	defer p.starting.Unlock()
+	p.mu.Lock()
+	l := p.life
+	p.mu.Unlock()
+	if l != nil {
+		return l, nil, nil
+	}
+	r, fault := p.init(ctx, "invoke")
+	return p.current(), &r, fault
 }
 
 func timedOut(after time.Duration) string {
@@ -417,7 +428,10 @@ func (p *Platform) restore(l *life, keys Credentials) error {
 func (p *Platform) Shutdown(reason string) []Ended {
 	p.turn.Lock()
 	defer p.turn.Unlock()
-	return p.reset(reason)
+	p.mu.Lock()
+	l := p.life
+	p.mu.Unlock()
+	return p.reset(l, reason)
 }
 
 // freeze freezes what Lambda would between invocations.

@@ -126,7 +126,7 @@ func TestAnExtensionIsRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			o := Options{Refusals: true}
+			o := Options{Refusals: true, Freezer: None} // or it could be frozen before it has said all
 			p := run(t, o, tc.script, "")
 			if tc.name == "two nexts at once" {
 				if err := p.WaitForLog(within(t, 10*time.Second), "ext", "twice"); err != nil {

@@ -89,6 +89,16 @@ func (one *process) end() {
 	one.signal(syscall.SIGKILL)
 }
 
+// heard waits for the rest of what a process that has ended said. What it started
+// and moved to another group could go on, where nothing finds it.
+func (p *Platform) heard(one *process) {
+	select {
+	case <-one.said:
+	case <-time.After(10 * time.Second):
+		p.t.Errorf("lambdatest: something that %s started has left its process group and still runs", one.source)
+	}
+}
+
 // endsBefore waits for the process.
 func (one *process) endsBefore(ctx context.Context) bool {
 	select {
