@@ -64,11 +64,12 @@ func (e *extension) invoke(ev event) {
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, min(wait, by.Sub(began)-margin))
 	defer cancel()
+	e.all.anew()
 	err := e.tend(ctx, e.all, by)
 	e.open()
 	e.all.rest(began, time.Now())
 	e.tell(err)
-	if err == nil {
+	if !e.all.failing() {
 		e.ready()
 	}
 }

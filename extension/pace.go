@@ -3,11 +3,20 @@ package extension
 import (
 	"context"
 	"time"
+
+	"latchkey/internal/session"
 )
 
 // paced are works that are left alone for a while when they failed inside an
 // invocation.
 type paced []*pacedWork
+
+// ended is the context of who does not want to wait.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 func paceAll(works []Work) paced {
 	p := make(paced, 0, len(works))
@@ -39,6 +48,12 @@ func (p paced) rest(began, now time.Time) {
 		if w.tried && w.failed {
 			w.until = now.Add(min(leisure*now.Sub(began), longest)).Round(0)
 		}
+	}
+}
+
+// anew begins an invocation.
+func (p paced) anew() {
+	for _, w := range p {
 		w.tried = false
 	}
 }
@@ -62,7 +77,14 @@ func (w *pacedWork) Due() time.Time {
 	return w.Work.Due()
 }
 
+// resting reports whether it is left alone. A request through the proxy logs in by
+// itself, so that there may be a token all the same.
 func (w *pacedWork) resting() bool {
+	if login, ok := w.Work.(*session.Pulled); ok && w.failed {
+		if _, err := login.Token(ended); err == nil {
+			w.failed, w.until = false, time.Time{}
+		}
+	}
 	left := time.Until(w.until)
 	return left > 0 && left <= longest
 }
