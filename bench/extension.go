@@ -194,7 +194,7 @@ func (on *started) launch(t *tools, e extension, s *stand, l *limit, own string,
 		"VAULT_SECRET_PATH=" + standSecret, "VAULT_SECRET_FILE=" + on.file,
 		"AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=ASIABENCHBENCHBENCH0", "AWS_SECRET_ACCESS_KEY=benchbenchbenchbenchbenchbenchbenchbench",
 		"AWS_SESSION_TOKEN=" + strings.Repeat("bench", 80), "AWS_LAMBDA_FUNCTION_NAME=bench", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128",
-		"AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand",
+		"AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "TZ=:UTC", "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand",
 	}, more...)
 	if s.ca != "" {
 		env = append(env, "VAULT_CACERT="+s.ca)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -77,6 +78,15 @@ func (l *limit) add(pid int) error {
 		return nil
 	}
 	return set(l.dir, "cgroup.procs", strconv.Itoa(pid))
+}
+
+// rest waits until nothing is left of what the last program in it took: its end
+// costs something, too, and would be taken from the first slice of the next.
+func (l *limit) rest(ctx context.Context) error {
+	if l == nil {
+		return nil
+	}
+	return wait(ctx, 2*l.period)
 }
 
 // remove takes the cgroup away, once those in it have ended.

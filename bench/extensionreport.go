@@ -73,7 +73,7 @@ func (c *startRace) print(w io.Writer, order []extension) {
 	fmt.Fprintf(w, "\ncold starts, %s; from exec to register, CPU to the first next, and INIT\n", c.title)
 	fmt.Fprintf(w, "  %-18s %5s %8s %8s %8s %8s %10s %8s", "", "runs", "CPU ms", "p90", "wall ms", "p90", "next CPU", "INIT ms")
 	if c.limited {
-		fmt.Fprintf(w, " %8s %8s  (%.1f ms with the runtime alone)", "p90", "added", ms(quantile(c.alone, 0.5)))
+		fmt.Fprintf(w, " %8s %8s %8s  (%.1f ms with the runtime alone)", "p10", "p90", "added", ms(quantile(c.alone, 0.5)))
 	}
 	fmt.Fprintln(w)
 	for _, e := range order {
@@ -84,7 +84,7 @@ func (c *startRace) print(w io.Writer, order []extension) {
 		fmt.Fprintf(w, "  %-18s %5d %8.2f %8.2f %8.2f %8.2f %10.2f %8.1f", e.name, len(cpu), ms(quantile(cpu, 0.5)), ms(quantile(cpu, 0.9)),
 			ms(quantile(wall, 0.5)), ms(quantile(wall, 0.9)), ms(quantile(c.column(e.name, readyOf), 0.5)), ms(quantile(inits, 0.5)))
 		if c.limited {
-			fmt.Fprintf(w, " %8.1f %8.1f", ms(quantile(inits, 0.9)), c.added(e.name))
+			fmt.Fprintf(w, " %8.1f %8.1f %8.1f", ms(quantile(inits, 0.1)), ms(quantile(inits, 0.9)), c.added(e.name))
 		}
 		fmt.Fprintln(w)
 	}

@@ -50,6 +50,9 @@ func (t *tools) startTurns(ctx context.Context, c *startRace, order []extension,
 		for j := range order {
 			e := order[(i+j)%len(order)]
 			fmt.Fprintf(os.Stderr, "\rbench: cold starts, %s, turn %d of %d: %-20s", c.title, i, times, e.name)
+			if err := l.rest(ctx); err != nil {
+				return err
+			}
 			on, err := t.coldStart(ctx, e, s, l, l != nil, more...)
 			if err != nil {
 				return err
@@ -66,6 +69,9 @@ func (t *tools) startTurns(ctx context.Context, c *startRace, order []extension,
 			c.by[e.name] = append(c.by[e.name], one)
 		}
 		if l != nil {
+			if err := l.rest(ctx); err != nil {
+				return err
+			}
 			alone, err := t.runtimeAlone(ctx, l)
 			if err != nil {
 				return err
