@@ -137,7 +137,7 @@ func Run(ctx context.Context, j Job) error {
 // starts it when we are registered.
 func (e *extension) porch(ctx context.Context) error {
 	if e.Fault != nil {
-		return e.Fault
+		return fault{e.Fault}
 	}
 	if err := errors.Join(e.listen(), e.listenForEnvironment()); err != nil {
 		return fault{err}

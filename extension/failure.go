@@ -3,6 +3,7 @@ package extension
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
@@ -17,6 +18,7 @@ const (
 	kindListen  = "Extension.ListenFailed"
 	kindLogin   = "Extension.AuthFailed"
 	kindSecret  = "Extension.SecretFailed"
+	kindOutput  = "Extension.OutputFailed"
 	kindStopped = "Extension.Stopped"
 )
 
@@ -36,26 +38,57 @@ var hints = map[string]string{
 	"Extension.NoAnswer":      "there was a connection and no answer in time, or the server is sealed, standby or overloaded",
 	kindLogin:                 "the server refuses the login: look at VAULT_AUTH_PROVIDER (the mount), VAULT_AUTH_ROLE and what the role is bound to",
 	kindSecret:                "the login went well: look at the path (data/ of a version 2 key-value engine included) and at the policies of the role",
+	kindOutput:                "the secrets are there, and what is made of them is not: see the path (a function can write below /tmp alone), its owner, the command",
 	kindListen:                "another extension or the function itself listens there: see LATCHKEY_LISTEN",
 }
 
+// nothingToShow is the hint where the server was not asked at all.
+const nothingToShow = "there is nothing to log in with, so the server was not asked: see LATCHKEY_AUTH_METHOD and its keys; for AWS, the function's role, and a way to STS for an assumed role or a web identity"
+
+// Output marks an error as one of writing what secrets are made into, and not of
+// getting them.
+func Output(err error) error {
+	if err == nil {
+		return nil
+	}
+	return output{err}
+}
+
+type output struct{ error }
+
+func (o output) Unwrap() error { return o.error }
+
 // kindOf says at which stage a start failed.
 func kindOf(err error) string {
-	var problem *config.Problem
 	var closed listenError
-	switch kind, ok := kinds[vault.StageOf(err)]; {
-	case ok:
-		return kind
-	case errors.Is(err, context.DeadlineExceeded):
-		return kinds[vault.StageHTTP] // of a request, or of who waited for another's
-	case errors.Is(err, session.ErrLogin), errors.Is(err, auth.ErrCredentials), errors.Is(err, vault.ErrNotLoggedIn):
-		return kindLogin
+	var settings fault
+	var problem *config.Problem
+	var server *vault.Error
+	switch {
 	case errors.As(err, &closed):
 		return kindListen
-	case errors.As(err, &problem):
+	case errors.As(err, &settings), errors.As(err, &problem):
 		return kindConfig
+	case errors.Is(err, auth.ErrCredentials):
+		return kindLogin
+	}
+	if kind, ok := kinds[vault.StageOf(err)]; ok {
+		return kind
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return kinds[vault.StageHTTP] // of a request, or of who waited for another's
+	case errors.Is(err, session.ErrLogin), errors.Is(err, vault.ErrNotLoggedIn):
+		return kindLogin
 	case errors.Is(err, context.Canceled):
 		return kindStopped
+	case errors.As(err, &server):
+		return kindSecret
+	}
+	var path *fs.PathError
+	var marked output
+	if errors.As(err, &path) || errors.As(err, &marked) {
+		return kindOutput
 	}
 	return kindSecret
 }
@@ -67,7 +100,11 @@ func describe(err error) (kind, message string) {
 	}
 	kind = kindOf(err)
 	message = err.Error()
-	if hint := hints[kind]; hint != "" {
+	hint := hints[kind]
+	if errors.Is(err, auth.ErrCredentials) {
+		hint = nothingToShow
+	}
+	if hint != "" {
 		message += " (" + hint + ")"
 	}
 	return kind, message

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -147,7 +148,11 @@ type rendering struct{ *furniture }
 func (r rendering) Name() string   { return "templates" }
 func (r rendering) Due() time.Time { return r.templates.Due() }
 func (r rendering) Tend(ctx context.Context, by time.Time) error {
-	return r.templates.Tend(ctx, by, nil)
+	err := r.templates.Tend(ctx, by, nil)
+	if errors.Is(err, template.ErrCommand) || errors.Is(err, template.ErrWrite) || errors.Is(err, template.ErrRender) {
+		return extension.Output(err)
+	}
+	return err
 }
 
 // handing is the work of a token's being in all its sinks.
@@ -187,7 +192,7 @@ func (h *handing) Tend(ctx context.Context, by time.Time) error {
 	err := sink.WriteAll(ctx, h.sinks, h.token, h.o.Retry, h.o.Observer)
 	if err != nil {
 		h.due = time.Now().Add(h.o.Retry.Pause(1, err)).Round(0)
-		return err
+		return extension.Output(err)
 	}
 	h.due = time.Time{}
 	return nil
