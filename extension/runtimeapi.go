@@ -120,6 +120,17 @@ const maxReply = 1 << 20
 func (a *runtimeAPI) do(ctx context.Context, method, path string, body []byte, headers ...string) (reply, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	used := a.conn != nil
+	resp, err := a.once(ctx, method, path, body, headers)
+	if _, silent := err.(unanswered); silent && used && ctx.Err() == nil {
+		// A connection that was used before may have been closed since.
+		resp, err = a.once(ctx, method, path, body, headers)
+	}
+	return resp, err
+}
+
+// once asks once.
+func (a *runtimeAPI) once(ctx context.Context, method, path string, body []byte, headers []string) (reply, error) {
 	if a.conn == nil {
 		d := net.Dialer{Timeout: platformWait}
 		conn, err := d.DialContext(ctx, "tcp", a.address)
@@ -142,6 +153,11 @@ func (a *runtimeAPI) do(ctx context.Context, method, path string, body []byte, h
 	return resp, err
 }
 
+// unanswered is that not a byte of an answer came.
+type unanswered struct{ error }
+
+func (u unanswered) Unwrap() error { return u.error }
+
 // exchange sends a request and reads its answer.
 func (a *runtimeAPI) exchange(method, path string, body []byte, headers []string) (reply, error) {
 	msg := make([]byte, 0, 512+len(body))
@@ -154,7 +170,10 @@ func (a *runtimeAPI) exchange(method, path string, body []byte, headers []string
 	}
 	msg = append(append(msg, "\r\n"...), body...)
 	if _, err := a.conn.Write(msg); err != nil {
-		return reply{}, err
+		return reply{}, unanswered{err}
+	}
+	if _, err := a.r.Peek(1); err != nil {
+		return reply{}, unanswered{err}
 	}
 	resp, err := http.ReadResponse(a.r, nil)
 	if err != nil {
