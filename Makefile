@@ -66,7 +66,7 @@ lint: ## gofmt, go vet and staticcheck
 	@set -e; for m in $(MODULES); do echo "lint $$m"; (cd $$m && go vet ./... && go run $(STATICCHECK) ./...); done
 
 fuzz: ## each fuzzer for FUZZTIME (30s)
-	@set -e; grep -rl --include='*_test.go' '^func Fuzz' internal cmd | while read -r f; do \
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' internal cmd extension layer | while read -r f; do \
 		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$f); do \
 			echo "$$name in $$f"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f); \
 		done; done

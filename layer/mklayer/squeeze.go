@@ -14,7 +14,7 @@ import (
 // percent shorter.
 
 const (
-	chunkSize = 1 << 20 // what is looked at together
+	chunkSize = 1 << 20 // what is looked at together in a zip
 	window    = 1 << 15
 	minMatch  = 3
 	maxMatch  = 258
@@ -26,10 +26,11 @@ const (
 	distances  = 30
 )
 
-// squeeze compresses text. The same text gives the same bytes.
-func squeeze(text []byte) []byte {
+// squeeze compresses text, looking at size bytes together. The same text gives the
+// same bytes.
+func squeeze(text []byte, size int) []byte {
 	var starts []int
-	for at := 0; at < len(text) || at == 0; at += chunkSize {
+	for at := 0; at < len(text) || at == 0; at += size {
 		starts = append(starts, at)
 	}
 	blocks := make([][]block, len(starts))
@@ -39,7 +40,7 @@ func squeeze(text []byte) []byte {
 		all.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			c := newChunk(text, start, min(start+chunkSize, len(text)))
+			c := newChunk(text, start, min(start+size, len(text)))
 			blocks[i] = c.blocks()
 		})
 	}

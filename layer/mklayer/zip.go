@@ -53,6 +53,6 @@ type squeezer struct {
 }
 
 func (s *squeezer) Close() error {
-	_, err := s.to.Write(squeeze(s.Bytes()))
+	_, err := s.to.Write(squeeze(s.Bytes(), chunkSize))
 	return err
 }
