@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/hcl"
 )
 
 // upper calls a key of the listener by a variable.
@@ -106,10 +108,11 @@ func TestAnExtensionNeedsNoTakerAndStartsNoProcess(t *testing.T) {
 		t.Errorf("a login that only files use: %v", err)
 	}
 	for want, values := range map[string]map[string]any{
-		"exec: the platform starts the function":         {"auto_auth": login, "exec": map[string]any{"command": []string{"x"}}, "env_template": map[string]any{"A": map[string]any{"contents": "x"}}},
-		"MY_ADDRESS: there is no systemd":                {"listener": map[string]any{"type": "tcp", "tls_disable": true, "address": "systemd:x"}},
-		"auto_auth.method.wrap_ttl: leaves no token":     {"auto_auth": map[string]any{"method": map[string]any{"type": "jwt", "wrap_ttl": "1m"}}},
-		"env_template[0]: needs auto_auth: nothing else": {"env_template": map[string]any{"A": map[string]any{"contents": "x"}}},
+		"exec: the platform starts the function":          {"auto_auth": login, "exec": map[string]any{"command": []string{"x"}}, "env_template": map[string]any{"A": map[string]any{"contents": "x"}}},
+		"MY_ADDRESS: there is no systemd":                 {"listener": map[string]any{"type": "tcp", "tls_disable": true, "address": "systemd:x"}},
+		"MY_ROLE: there are no metrics beside a function": {"auto_auth": login, "listener": map[string]any{"type": "tcp", "tls_disable": true, "role": "metrics_only"}},
+		"auto_auth.method.wrap_ttl: leaves no token":      {"auto_auth": map[string]any{"method": map[string]any{"type": "jwt", "wrap_ttl": "1m"}}},
+		"env_template[0]: needs auto_auth: nothing else":  {"env_template": map[string]any{"A": map[string]any{"contents": "x"}}},
 	} {
 		l, err := given(values)
 		if err != nil {
@@ -118,6 +121,51 @@ func TestAnExtensionNeedsNoTakerAndStartsNoProcess(t *testing.T) {
 		if _, err := Check(l.File, ModeExtension); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// What parses and does nothing is said, each by its key.
+func TestAnExtensionSaysWhatItDoesNotUse(t *testing.T) {
+	l, err := LoadText("f", `
+		pid_file = "p"
+		log_file = "l"
+		log_rotate_bytes = 1
+		status_socket = "s"
+		telemetry { statsd_address = "127.0.0.1:8125" }
+		auto_auth { method "jwt" { } }
+		cache {
+			static_ttl = "1m"
+			static_events = true
+			persist "file" { path = "/tmp/c"  key_env = "KEY" }
+		}
+		template_config { static_secret_events = true  exit_on_retry_failure = true }
+		template { contents = "x"  destination = "/tmp/x" }
+		listener "tcp" { tls_disable = true  agent_api { enable_quit = true } }
+	`, Options{Lex: hcl.Lex})
+	if err != nil {
+		t.Fatal(err)
+	}
+	warnings, err := Check(l.File, ModeExtension)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for _, w := range warnings {
+		if w.Text == unusedBeside {
+			said[w.Key] = true
+		}
+	}
+	for _, key := range []string{
+		"pid_file", "log_file", "log_rotate_bytes", "status_socket", "telemetry", "cache.static_events", "cache.persist",
+		"template_config.static_secret_events", "template_config.exit_on_retry_failure", "listener[0].agent_api",
+	} {
+		if !said[key] {
+			t.Errorf("nothing is said of %s", key)
+		}
+		delete(said, key)
+	}
+	if len(said) > 0 {
+		t.Errorf("these are used: %v", said)
 	}
 }
 

@@ -55,19 +55,44 @@ func (c *checker) beside() {
 	if f.Exec != nil {
 		c.problem("exec", "the platform starts the function, and nothing else is started here", "latchkey-exec gives it the variables of env_template")
 	}
-	for i := range f.Listeners {
-		if strings.HasPrefix(f.Listeners[i].Address, systemdPrefix) {
-			c.problem(fmt.Sprintf("listener[%d].address", i), "there is no systemd that would hand a socket over", "")
+	for i, l := range f.Listeners {
+		at := fmt.Sprintf("listener[%d]", i)
+		if strings.HasPrefix(l.Address, systemdPrefix) {
+			c.problem(at+".address", "there is no systemd that would hand a socket over", "")
+		}
+		if l.Role == "metrics_only" {
+			c.problem(at+".role", "there are no metrics beside a function, and nothing else may be served here", "leave this listener out")
+		}
+		if l.EnableQuit {
+			c.warn(at+".agent_api", unusedBeside, "Lambda ends it")
 		}
 	}
 	if f.AutoAuth != nil && f.AutoAuth.Method.WrapTTL > 0 {
 		c.problem(f.AutoAuth.path()+".method.wrap_ttl", "leaves no token to read secrets with", "set wrap_ttl on the sink instead")
 	}
-	for _, key := range []string{"pid_file", "status_socket"} {
-		if c.isSet(key) {
-			c.warn(key, "is not used by an extension", "")
+	for _, u := range uselessBeside {
+		if c.isSet(u.key) {
+			c.warn(u.key, unusedBeside, u.hint)
 		}
 	}
+}
+
+const unusedBeside = "is not used by an extension"
+
+// uselessBeside is what needs a process that is not frozen, or one that outlives its
+// files.
+var uselessBeside = []struct{ key, hint string }{
+	{"pid_file", ""},
+	{"status_socket", ""},
+	{"log_file", "Lambda takes the log from standard error"},
+	{"log_rotate_duration", ""},
+	{"log_rotate_bytes", ""},
+	{"log_rotate_max_files", ""},
+	{"telemetry", "a process that is frozen sends no measurements"},
+	{"cache.persist", "the files of an environment live no longer than its memory"},
+	{"cache.static_events", "no connection outlives a freeze; static_ttl says how old an answer may be"},
+	{"template_config.static_secret_events", "no connection outlives a freeze; static_secret_render_interval says how old a secret may be"},
+	{"template_config.exit_on_retry_failure", "what was rendered stays; LATCHKEY_FAIL says what becomes of a start that fails"},
 }
 
 // isVariableName reports whether s could be the name of a variable, and is not
