@@ -72,14 +72,15 @@ type Job struct {
 	// Ready tells in the log what is in place, once.
 	Ready func(log *slog.Logger)
 	Log   *slog.Logger
+
+	gate *gate
 }
 
 // extension is a Job under way.
 type extension struct {
 	Job
-	ctx  context.Context
-	api  *runtimeAPI
-	gate *gate
+	ctx context.Context
+	api *runtimeAPI
 	// end ends what runs beside, crew is waited for.
 	end  context.CancelCauseFunc
 	crew sync.WaitGroup
@@ -104,7 +105,10 @@ var errEnd = errors.New("the extension ends")
 // A failure at the porch is kept until we are registered, because only who is
 // registered may report one.
 func Run(ctx context.Context, j Job) error {
-	e := &extension{Job: j, api: newRuntimeAPI(j.API, j.Name), gate: newGate(), began: time.Now()}
+	e := &extension{Job: j, api: newRuntimeAPI(j.API, j.Name), began: time.Now()}
+	if e.gate == nil {
+		e.gate = newGate()
+	}
 	e.ctx, e.end = context.WithCancelCause(ctx)
 	e.early, e.late = paceAll(j.Early), paceAll(j.Late)
 	e.all = slices.Concat(e.early, e.late)

@@ -58,13 +58,13 @@ func Prepare(w World, s *lambdaenv.Settings, wrong error) Job {
 	if err == nil {
 		err = j.Arrange(w, s, p, Extra{})
 	}
-	j.Fault = err
+	j.Fault = lambdaenv.Called(err)
 	return j
 }
 
 // Begin is a Job with nothing to do yet: Arrange says what.
 func Begin(w World, s *lambdaenv.Settings, wrong error) Job {
-	j := Job{API: w.variable("AWS_LAMBDA_RUNTIME_API"), Name: filepath.Base(w.Path), Log: w.Log, Budget: defaultBudget, Fault: wrong}
+	j := Job{API: w.variable("AWS_LAMBDA_RUNTIME_API"), Name: filepath.Base(w.Path), Log: w.Log, Budget: defaultBudget, Fault: wrong, gate: newGate()}
 	if wrong != nil {
 		return j
 	}
@@ -102,7 +102,7 @@ func (j *Job) Arrange(w World, s *lambdaenv.Settings, p *access.Parts, x Extra) 
 	for i := range p.Logins {
 		l := &p.Logins[i]
 		pulled := l.Session.Pull(session.PullOptions{Grace: s.Grace, Changed: func(t cred.Token) { k.changed(l.Name, t) }})
-		l.Lend = pulled
+		l.Lend = lender{pulled, j.gate}
 		if i == 0 {
 			k.name, k.lend = l.Name, pulled
 		}

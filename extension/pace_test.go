@@ -42,8 +42,8 @@ func TestADeadServerIsNotPaidForAtEachInvocation(t *testing.T) {
 		h, fine := &hung{name: "files"}, &hung{name: "other", well: true}
 		works := paceAll([]Work{h, fine})
 		e := &extension{
-			Job: Job{Log: slog.New(slog.NewTextHandler(&log, nil)), Budget: 8 * time.Second, Ready: func(l *slog.Logger) { l.Info("ready") }},
-			ctx: t.Context(), gate: newGate(), all: works,
+			Job: Job{Log: slog.New(slog.NewTextHandler(&log, nil)), Budget: 8 * time.Second, Ready: func(l *slog.Logger) { l.Info("ready") }, gate: newGate()},
+			ctx: t.Context(), all: works,
 		}
 		e.open()
 		waited := func(invocations int) (sum time.Duration) {
@@ -80,7 +80,7 @@ func TestAnInvocationWhoseDeadlineIsPastStillTendsWhatIsDue(t *testing.T) {
 		for _, deadline := range []int64{0, -1, 1, time.Now().Add(-time.Hour).UnixMilli()} {
 			var failed error
 			w := &asked{do: func(ctx context.Context) { failed = ctx.Err() }}
-			e := &extension{Job: Job{Log: slog.New(slog.DiscardHandler), Budget: time.Second}, ctx: t.Context(), gate: newGate(), all: paceAll([]Work{w})}
+			e := &extension{Job: Job{Log: slog.New(slog.DiscardHandler), Budget: time.Second, gate: newGate()}, ctx: t.Context(), all: paceAll([]Work{w})}
 			e.open()
 			e.invoke(event{Type: eventInvoke, Deadline: deadline})
 			if w.n != 1 || failed != nil {
