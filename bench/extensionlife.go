@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -125,6 +126,9 @@ func askOnce(ctx context.Context, client *http.Client) error {
 	return err
 }
 
+// memoryOfProcessor is with how many MB a function has a whole processor.
+const memoryOfProcessor = 1769
+
 // extensionHits measures answers out of the cache of the proxy, beside a bare
 // handler that says the same.
 func (t *tools) extensionHits(ctx context.Context, s *stand, r *extensionReport) (err error) {
@@ -143,7 +147,11 @@ func (t *tools) extensionHits(ctx context.Context, s *stand, r *extensionReport)
 			continue
 		}
 		address := proxyAddress
-		more := []string{"VAULT_DEFAULT_CACHE_TTL=1h", "VAULT_DEFAULT_CACHE_ENABLED=true"}
+		more := []string{
+			"VAULT_DEFAULT_CACHE_TTL=1h", "VAULT_DEFAULT_CACHE_ENABLED=true",
+			// As large a function as this machine, which the bare handler has to itself, too.
+			fmt.Sprintf("AWS_LAMBDA_FUNCTION_MEMORY_SIZE=%d", memoryOfProcessor*runtime.NumCPU()),
+		}
 		if e.own {
 			port, err := vault.FreePort()
 			if err != nil {
