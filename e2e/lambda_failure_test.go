@@ -85,10 +85,14 @@ var lambdaFailures = map[string]func(*lambdaScene){
 			s.Fatal(err)
 		}
 		s.Cleanup(func() { _ = l.Close() })
-		s.fails(s.start(s.options(s.usual()...)), "Extension.ListenFailed", s.listen, "LATCHKEY_LISTEN")
+		s.fails(s.start(s.options(s.usual()...)), "Extension.ListenFailed", "address already in use", "LATCHKEY_LISTEN")
 	},
-	"the platform is told of no stage that was not reached: it may be asked again": func(s *lambdaScene) {
-		// A failed start is tried again inside the first invocation, and that may go well.
+	"no credentials of AWS": func(s *lambdaScene) {
+		o := s.options(s.usual()...)
+		o.Credentials = lambdatest.Credentials{Expiration: time.Now()}
+		s.fails(s.start(o), "Extension.AuthFailed", "credentials")
+	},
+	"a start that failed may go well inside the first invocation": func(s *lambdaScene) {
 		stop := s.Front.Rude(vaulttest.Match{}, vaulttest.Rudeness{Status: 503, Errors: []string{"Vault is sealed"}})
 		p := s.ours(s.options(s.usual("LATCHKEY_INIT_BUDGET=1s")...))
 		s.fails(p, "Extension.NoAnswer")

@@ -61,6 +61,10 @@ var lambdaLogins = map[string]func(*lambdaScene){
 			s.Errorf("%d logins, %d roles assumed", s.logins(), s.aws.Calls("AssumeRole"))
 		}
 	},
+	"a role of AWS that may not be assumed": func(s *lambdaScene) {
+		s.fails(s.start(s.options(s.usual("VAULT_ASSUMED_ROLE_ARN="+awstest.RoleARN, "LATCHKEY_ASSUME_ROLE_STS_ENDPOINT="+s.aws.URL)...)),
+			"Extension.AuthFailed", awstest.RoleARN, "AccessDenied")
+	},
 	"AppRole": func(s *lambdaScene) {
 		mount := "approle-" + s.mount
 		s.EnableAuth(mount, "approle")
