@@ -68,7 +68,7 @@ func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, w wor
 		Observer: x.Observe, Log: x.Log, Version: version, DialTimeout: extension.DialTimeout, HTTP1: true,
 	})
 	if err != nil {
-		return err
+		return lambdaenv.Called(err)
 	}
 	f := newFurniture(parts, x.Log)
 	more := extension.Extra{Works: f.works(), Changed: f.changed, Reference: template.Key, Open: openFully}

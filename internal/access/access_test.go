@@ -75,6 +75,22 @@ func TestRetrySchedules(t *testing.T) {
 	}
 }
 
+func TestWhichNamespaceALoginGoesTo(t *testing.T) {
+	f, _ := load(t, strings.Replace(approle, "METHOD", `namespace = "own"`, 1)+`vault { namespace = "all" }`)
+	for _, c := range []struct{ all, own, want string }{
+		{"file a.hcl:1", "file a.hcl:2", "own"},
+		{"flag -namespace", "file a.hcl:2", "all"},
+		{"env VAULT_NAMESPACE", "file a.hcl:2", "all"},
+		{"env VAULT_NAMESPACE", "env LATCHKEY_AUTH_NAMESPACE", "own"},
+		{"default", "env LATCHKEY_AUTH_NAMESPACE", "own"},
+	} {
+		o := options(config.Origins{"vault.namespace": c.all, "auto_auth.method.namespace": c.own})
+		if got := strings.Trim(authNamespace(f.AutoAuth.Method, f, o), "/"); got != c.want {
+			t.Errorf("%v: %q", c, got)
+		}
+	}
+}
+
 func TestOneConnectionServesLoginAndReads(t *testing.T) {
 	f, origins := load(t, strings.Replace(approle, "METHOD", "", 1))
 	p, err := Build(f, options(origins))

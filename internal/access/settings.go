@@ -28,10 +28,10 @@ func (p *Parts) authClient(f *config.File, o Options) (*vault.Client, error) {
 	return vault.New(p.serverConfig(f, o, "auto-auth"))
 }
 
-// authNamespace: a flag or variable wins, then the method's own, then that of
-// the vault stanza.
+// authNamespace: a flag or variable wins, one about the method before one about all
+// requests; then the method's own, then that of the vault stanza.
 func authNamespace(m config.Method, f *config.File, o Options) string {
-	if ns := m.Namespace; ns != "" && !forced(o.Origins.Of("vault.namespace")) {
+	if ns := m.Namespace; ns != "" && (!forced(o.Origins.Of("vault.namespace")) || forced(o.Origins.Of("auto_auth.method.namespace"))) {
 		return ns
 	}
 	return f.Vault.Namespace

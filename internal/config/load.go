@@ -158,7 +158,7 @@ func fileProblem(name string, err error) *Problem {
 	hint := ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		hint = "check the path given with -config"
+		hint = "check the path given with -config, or LATCHKEY_CONFIG in Lambda"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "the user that runs this needs to be able to read it"
 	}

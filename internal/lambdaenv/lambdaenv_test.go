@@ -1,6 +1,7 @@
 package lambdaenv
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -75,7 +76,6 @@ func TestWhatMakesNoSenseIsRefusedByName(t *testing.T) {
 		{with("VAULT_TOKEN_EXPIRY_GRACE_PERIOD=soon"), "VAULT_TOKEN_EXPIRY_GRACE_PERIOD: must be a duration"},
 		{with("VAULT_TOKEN_EXPIRY_GRACE_PERIOD=-1s"), "VAULT_TOKEN_EXPIRY_GRACE_PERIOD: must not be negative"},
 		{with("VAULT_DEFAULT_CACHE_TTL=5 minutes"), "VAULT_DEFAULT_CACHE_TTL: must be a duration"},
-		{with("VAULT_DEFAULT_CACHE_TTL=0"), "VAULT_DEFAULT_CACHE_TTL: must be more than 0"},
 		{with("VAULT_DEFAULT_CACHE_TTL=-5m"), "VAULT_DEFAULT_CACHE_TTL: must not be negative"},
 		{with("VAULT_DEFAULT_CACHE_ENABLED=yes"), "VAULT_DEFAULT_CACHE_ENABLED: must be true or false"},
 		{with("VAULT_DEFAULT_CACHE_ENABLED=true"), "VAULT_DEFAULT_CACHE_ENABLED: needs VAULT_DEFAULT_CACHE_TTL"},
@@ -198,6 +198,8 @@ func TestWhatIsTaken(t *testing.T) {
 		{with("VAULT_DEFAULT_CACHE_TTL=15m", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=1024"), "CacheBytes", int64(128 << 20)},
 		{with("VAULT_DEFAULT_CACHE_TTL=15m", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=10240"), "CacheBytes", int64(256 << 20)},
 		{with("VAULT_DEFAULT_CACHE_TTL=15m", "VAULT_DEFAULT_CACHE_ENABLED=T"), "CacheEvery", true},
+		{with("VAULT_DEFAULT_CACHE_TTL=0"), "CacheTTL", time.Duration(0)}, // off, as it is with vault-lambda-extension
+		{with("VAULT_DEFAULT_CACHE_TTL=0s", "VAULT_DEFAULT_CACHE_ENABLED=true"), "CacheEvery", false},
 		{with("VAULT_DEFAULT_CACHE_ENABLED=false"), "CacheEvery", false},
 		{with("VAULT_LOG_LEVEL=OFF"), "LogLevel", LogOff},
 		{with("VAULT_LOG_LEVEL=Trace"), "LogLevel", slog.LevelDebug - 4},
@@ -589,5 +591,20 @@ func BenchmarkRead(b *testing.B) {
 		if _, err := Read(env); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestWhatIsBuiltOfTheEnvironmentSpeaksOfVariables(t *testing.T) {
+	ours := read(t, with("LATCHKEY_AUTH_METHOD=nope")...).File.AutoAuth.Method.Pos
+	err := Called(errors.Join(
+		&config.Problem{Pos: ours, Key: "auto_auth.method.type", Text: "is unknown"},
+		&config.Problem{Pos: ours, Key: "LATCHKEY_AUTH_X", Text: "is unknown"},
+		&config.Problem{Pos: config.Pos{File: "a.hcl", Line: 3}, Key: "auto_auth.method.type", Text: "is wrong"},
+	))
+	if got, want := err.Error(), "LATCHKEY_AUTH_METHOD: is unknown\nLATCHKEY_AUTH_X: is unknown\na.hcl:3:0: auto_auth.method.type: is wrong"; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	if Called(nil) != nil {
+		t.Error("no error became one")
 	}
 }

@@ -141,6 +141,28 @@ func rename(p *config.Problem, address string) {
 	}
 }
 
+// Called has the problems in an error, of parts that were built from what the
+// environment said, speak of variables. They are changed in place: what wraps one with
+// a text of its own has said it already.
+func Called(err error) error {
+	switch x := err.(type) {
+	case *config.Problem:
+		if x.Pos.File == source {
+			x.Pos = config.Pos{}
+			if x.Key == "auto_auth.method.type" {
+				x.Key = "LATCHKEY_AUTH_METHOD"
+			}
+		}
+	case interface{ Unwrap() []error }:
+		for _, one := range x.Unwrap() {
+			_ = Called(one)
+		}
+	case interface{ Unwrap() error }:
+		_ = Called(x.Unwrap())
+	}
+	return err
+}
+
 // over lays an environment over a configuration.
 type over struct {
 	reader // for refuse and add

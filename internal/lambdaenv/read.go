@@ -122,10 +122,9 @@ func (r *reader) single() {
 	}
 	s.CacheBytes = r.cacheBytes()
 	switch {
-	case g.CacheTTL != nil && *g.CacheTTL <= 0:
-		r.refuse("VAULT_DEFAULT_CACHE_TTL", "must be more than 0", "leave it out to keep nothing")
 	case g.CacheTTL != nil:
 		s.CacheTTL = *g.CacheTTL
+		s.CacheEvery = s.CacheEvery && s.CacheTTL > 0
 	case s.CacheEvery && !r.bad("VAULT_DEFAULT_CACHE_TTL"):
 		r.refuse("VAULT_DEFAULT_CACHE_ENABLED", "needs VAULT_DEFAULT_CACHE_TTL", "for example VAULT_DEFAULT_CACHE_TTL=5m")
 	}

@@ -38,7 +38,7 @@ var table = []variable{
 	{name: "VAULT_SECRET_FILE_*", of: fromVLE, doc: "Its file; required."},
 	{name: "VAULT_RUN_MODE", def: "default", of: fromVLE, own: true, doc: "`file`, `proxy`, or `default` for both; in any case.", differs: "A name in upper case switches both off, an unknown one means default."},
 	{name: "VAULT_TOKEN_EXPIRY_GRACE_PERIOD", def: "10s", of: fromVLE, own: true, doc: "How long before its end a token counts as over."},
-	{name: "VAULT_DEFAULT_CACHE_TTL", of: fromVLE, own: true, doc: "How long the proxy keeps an answer that is asked for with the header X-Vault-Cache-Control; never longer than its lease. Not set keeps none.", differs: "The lease is not looked at; a value that makes no sense switches the cache off."},
+	{name: "VAULT_DEFAULT_CACHE_TTL", of: fromVLE, own: true, doc: "How long the proxy keeps an answer that is asked for with the header X-Vault-Cache-Control; never longer than its lease. 0, or not set, keeps none.", differs: "The lease is not looked at; a value that makes no sense, or is negative, switches the cache off."},
 	{name: "VAULT_DEFAULT_CACHE_ENABLED", def: "false", of: fromVLE, own: true, doc: "Keep the answer to every GET, asked for or not; needs `VAULT_DEFAULT_CACHE_TTL`.", differs: "A value that makes no sense is false, and without the TTL it does nothing."},
 	{name: "VAULT_LOG_LEVEL", def: "info", of: fromVLE, own: true, doc: "trace, debug, info, warn, error or off, in any case. Wins over `AWS_LAMBDA_LOG_LEVEL`.", differs: "An unknown level is info. Each invocation writes two lines at info; here none."},
 
@@ -72,7 +72,7 @@ var table = []variable{
 	{name: "AWS_REGION", of: fromAWS, doc: "Set by Lambda: the region of the function."},
 
 	{name: "LATCHKEY_AUTH_METHOD", def: "aws", of: ours, own: true, doc: "aws, aws_web_identity, approle, jwt or cert; with the full layer, every method."},
-	{name: "LATCHKEY_AUTH_NAMESPACE", of: ours, own: true, doc: "The namespace to log in to; by default `VAULT_NAMESPACE`."},
+	{name: "LATCHKEY_AUTH_NAMESPACE", of: ours, own: true, doc: "The namespace to log in to; by default `VAULT_NAMESPACE`. Where that is not set, it is the one of all requests."},
 	{name: "LATCHKEY_AUTH_MOUNT_PATH", of: ours, own: true, doc: "Where the method is mounted, with `auth/`; another way to say `VAULT_AUTH_PROVIDER`."},
 	{name: "LATCHKEY_AUTH_MIN_BACKOFF", def: "1s", of: ours, own: true, doc: "The wait after a first failed login."},
 	{name: "LATCHKEY_AUTH_MAX_BACKOFF", def: "5m", of: ours, own: true, doc: "The longest wait between two logins."},
