@@ -66,6 +66,7 @@ func (r *reader) login() login {
 		}
 	}
 	r.amazon(&l, typ)
+	l.keep()
 	l.method["config"] = l.config
 	return l
 }
@@ -135,6 +136,24 @@ func (r *reader) amazon(l *login, typ string) {
 	region := r.env["AWS_REGION"]
 	if _, ok := l.config["region"]; !ok && region != "" && strings.EqualFold(r.env["AWS_STS_REGIONAL_ENDPOINTS"], "regional") {
 		l.config["region"], l.by["config.region"] = region, "AWS_REGION"
+	}
+}
+
+// keep leaves files of credentials where they are, unless told otherwise: the platform
+// starts us again in the same place after a failure of the function, and a file of the
+// function's code cannot be removed. A wrapped one is good once, and no use to anybody.
+func (l *login) keep() {
+	file, remove := "", ""
+	switch l.method["type"] {
+	case "approle":
+		file, remove = "secret_id_file_path", "remove_secret_id_file_after_reading"
+	case "jwt":
+		file, remove = "path", "remove_jwt_after_reading"
+	}
+	_, said := l.config[remove]
+	_, wrapped := l.config["secret_id_response_wrapping_path"]
+	if l.by["config."+file] != "" && !said && !wrapped {
+		l.config[remove] = "false"
 	}
 }
 
