@@ -45,7 +45,7 @@ var lambdaLayer = sync.OnceValues(func() (string, error) {
 	mu.Lock()
 	trash = append(trash, dir)
 	mu.Unlock()
-	cmd := exec.Command("go", "run", "./layer/mklayer", "-flavour", "small", "-arch", runtime.GOARCH, "-quick", "-unpacked", "-out", dir)
+	cmd := exec.Command("go", "run", "./layer/mklayer", "-flavour", "small", "-arch", runtime.GOARCH, "-unpacked", "-out", dir)
 	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)

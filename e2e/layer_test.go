@@ -20,7 +20,7 @@ import (
 func layerOf(t *testing.T, root string, environ ...string) string {
 	t.Helper()
 	out := t.TempDir()
-	cmd := exec.Command("go", "run", "./layer/mklayer", "-version", "v1", "-tags", "timberjack_nozstd", "-flavour", "small", "-arch", "arm64", "-quick", "-out", out)
+	cmd := exec.Command("go", "run", "./layer/mklayer", "-version", "v1", "-tags", "timberjack_nozstd", "-flavour", "small", "-arch", "arm64", "-out", out)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), environ...)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)

@@ -19,7 +19,6 @@ type builder struct {
 	tags     string
 	dir      string // of the module; the current directory when empty
 	unpacked bool   // write directories too
-	quick    bool   // zips may be larger
 }
 
 // program is one file of a zip.

@@ -63,7 +63,7 @@ func (b builder) layer(l layer, arch, tmp, zip string) (int, error) {
 		entries = append(entries, entry{f.path, p.content})
 	}
 	var packed bytes.Buffer
-	if err := pack(&packed, entries, b.quick); err != nil {
+	if err := pack(&packed, entries); err != nil {
 		return 0, err
 	}
 	if err := os.WriteFile(zip, packed.Bytes(), 0o644); err != nil {

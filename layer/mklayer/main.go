@@ -21,11 +21,10 @@ func main() {
 	arches := flag.String("arch", "amd64,arm64", "architectures, by Go's names")
 	flavours := flag.String("flavour", "small,full", "small: settings by environment; full: configuration files, templates and every auth method too")
 	unpacked := flag.Bool("unpacked", false, "write a directory beside each zip with the same files, for container images")
-	quick := flag.Bool("quick", false, "compress quickly; the zips are larger")
 	tags := flag.String("tags", "", "build tags, as for go build")
 	bill := flag.String("bill", "", "write the bill of materials of this program, made by go build, beside it, and nothing else")
 	flag.Parse()
-	b := builder{version: *version, tags: *tags, unpacked: *unpacked, quick: *quick}
+	b := builder{version: *version, tags: *tags, unpacked: *unpacked}
 	if *bill != "" {
 		if err := b.bill(*bill); err != nil {
 			fmt.Fprintf(os.Stderr, "mklayer: %v\n", err)

@@ -24,7 +24,7 @@ const root = "../.."
 func made(t *testing.T, flavour string, arches ...string) string {
 	t.Helper()
 	out := t.TempDir()
-	b := builder{version: "v0.0.0-test", tags: "timberjack_nozstd", dir: root, quick: true}
+	b := builder{version: "v0.0.0-test", tags: "timberjack_nozstd", dir: root}
 	if err := run(b, out, []string{flavour}, arches); err != nil {
 		t.Fatal(err)
 	}
@@ -67,9 +67,6 @@ func TestALayerIsWhatLambdaStarts(t *testing.T) {
 		t.Run(flavour, func(t *testing.T) {
 			dir := t.TempDir()
 			args := []string{"-version", "v0.0.0-test", "-tags", "timberjack_nozstd", "-flavour", flavour, "-arch", strings.Join(arches, ","), "-out", dir}
-			if flavour == "full" {
-				args = append(args, "-quick")
-			}
 			cmd := exec.Command(bin, args...)
 			cmd.Dir = root
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -190,10 +187,10 @@ func TestALayerDoesNotDependOnTheEnvironment(t *testing.T) {
 func TestTheOrderOfFilesDoesNotChangeAZip(t *testing.T) {
 	var a, b bytes.Buffer
 	x, y := entry{"a/b", []byte("one")}, entry{"c", []byte("two")}
-	if err := pack(&a, []entry{x, y}, false); err != nil {
+	if err := pack(&a, []entry{x, y}); err != nil {
 		t.Fatal(err)
 	}
-	if err := pack(&b, []entry{y, x}, false); err != nil {
+	if err := pack(&b, []entry{y, x}); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(a.Bytes(), b.Bytes()) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"archive/zip"
-	"bytes"
 	"compress/flate"
 	"io"
 	"slices"
@@ -20,15 +19,11 @@ type entry struct {
 var epoch = time.Date(1980, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // pack writes entries as executable files that root owns, sorted by path. The
-// same entries give the same bytes. With quick it is done in a moment, and the zip is
-// larger by some six percent.
-func pack(w io.Writer, entries []entry, quick bool) error {
+// same entries give the same bytes.
+func pack(w io.Writer, entries []entry) error {
 	z := zip.NewWriter(w)
 	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
-		if quick {
-			return flate.NewWriter(w, flate.BestCompression)
-		}
-		return &squeezer{to: w}, nil
+		return flate.NewWriter(w, flate.BestCompression)
 	})
 	sorted := slices.SortedFunc(slices.Values(entries), func(a, b entry) int { return strings.Compare(a.path, b.path) })
 	for _, e := range sorted {
@@ -44,15 +39,4 @@ func pack(w io.Writer, entries []entry, quick bool) error {
 		}
 	}
 	return z.Close()
-}
-
-// squeezer squeezes what is written to it when it is closed.
-type squeezer struct {
-	bytes.Buffer
-	to io.Writer
-}
-
-func (s *squeezer) Close() error {
-	_, err := s.to.Write(squeeze(s.Bytes(), chunkSize))
-	return err
 }
