@@ -100,6 +100,9 @@ func (p *Parts) Use(logins []Login) { p.inForce.Store(&logins) }
 // logins are those in force.
 func (p *Parts) logins() []Login { return *p.inForce.Load() }
 
+// Default is the default login in force. There has to be one.
+func (p *Parts) Default() Login { return p.logins()[0] }
+
 // Seen tells the sessions of a request; each knows its own token.
 func (p *Parts) Seen(token cred.Redacted, err error) {
 	if all := p.inForce.Load(); all != nil {

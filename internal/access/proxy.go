@@ -127,9 +127,6 @@ func (x *Proxied) cache(p *Parts, f *config.File, o Options, client *vault.Clien
 		co.Store = o.CacheStore
 	}
 	x.Cache = cache.New(co)
-	if c.StaticEvents && len(p.Logins) > 0 {
-		x.Events = lease.NewEvents(Subscriber{p}, o.named("cache"))
-	}
 }
 
 // server is how the cache asks for itself, with the tokens of its clients.
@@ -175,12 +172,4 @@ func Guards(l config.Listener, f *config.File, o Options) guard.Options {
 	g := guard.For(l, cred.Redact(token))
 	g.Namespace, g.Log, g.Meter = ReadNamespace(f), o.named("guard"), o.Meter
 	return g
-}
-
-// Subscriber asks for events with the token that the default login has at the time.
-type Subscriber struct{ *Parts }
-
-// Subscribe implements lease.Subscriber.
-func (s Subscriber) Subscribe(ctx context.Context, kind string, each func(vault.Event)) error {
-	return s.logins()[0].Session.Client(s.Client).Subscribe(ctx, kind, each)
 }

@@ -71,6 +71,9 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	if l.Proxy, err = p.Access.Proxied(f, o.access(f)); err != nil {
 		return nil, err
 	}
+	if c := f.Cache; l.Proxy.Cache != nil && c != nil && c.StaticEvents && p.Session != nil {
+		l.Proxy.Events = lease.NewEvents(subscriber{p.Access}, logging.Named(o.Log, "cache"))
+	}
 	l.Guards = func(lis config.Listener) guard.Options { return access.Guards(lis, f, o.access(f)) }
 	for _, s := range config.Sections() {
 		l.Sections[s] = f.Digest(s)
@@ -86,7 +89,7 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	l.Sections["templates"] += contents(sources...)
 	l.Identity = func() lease.Identity { return p.identity() }
 	if f.TemplateConfig.StaticSecretEvents && p.Session != nil {
-		l.Events = lease.NewEvents(access.Subscriber{Parts: p.Access}, logging.Named(o.Log, "lease"))
+		l.Events = lease.NewEvents(subscriber{p.Access}, logging.Named(o.Log, "lease"))
 	}
 	return l, l.supervise(f, o)
 }
@@ -206,4 +209,11 @@ func (i identity) Version(ctx context.Context, req cred.Request) (string, bool, 
 
 func (i identity) Renew(ctx context.Context, id string, increment time.Duration) (cred.Lease, error) {
 	return i.client.RenewLease(ctx, id, increment)
+}
+
+// subscriber asks for events with the token that the default login has at the time.
+type subscriber struct{ *access.Parts }
+
+func (s subscriber) Subscribe(ctx context.Context, kind string, each func(vault.Event)) error {
+	return s.Default().Session.Client(s.Client).Subscribe(ctx, kind, each)
 }
