@@ -41,7 +41,7 @@ func (e *extension) listen() error {
 func (e *extension) listenAt(l config.Listener, name string, open func(config.Listener, string, *slog.Logger) (Opened, error)) error {
 	o, err := open(l, name, e.Log)
 	if err != nil {
-		return listenError{err}
+		return listenError{atAddress(err, l.Address)}
 	}
 	g := e.Guards(l)
 	g.Name, g.Peer = name, o.Peer
@@ -51,6 +51,16 @@ func (e *extension) listenAt(l config.Listener, name string, open func(config.Li
 	}
 	e.serve(o.Serve(guarded), o.Listener)
 	return nil
+}
+
+// atAddress names what was to be listened on, which whoever sets variables alone
+// never wrote into a listener block.
+func atAddress(err error, address string) error {
+	var p *config.Problem
+	if errors.As(err, &p) && p.Pos == (config.Pos{}) {
+		p.Key, p.Text = "LATCHKEY_LISTEN", address+" "+p.Text
+	}
+	return err
 }
 
 // listenError is that a listener could not be opened.

@@ -61,7 +61,7 @@ func hintLogin(said string, at endpoint, header string) string {
 		return "a signature is good for 15 minutes: the clock here and that of AWS differ"
 	case has("valid region"), has("SignatureDoesNotMatch"):
 		return signed + ", and the server passes it on to the STS endpoint of its own configuration, sts_endpoint and sts_region of its AWS auth method: " +
-			"set region here to that sts_region, leave it out where the server has none, or give the server use_sts_region_from_client=true; " +
+			"set region (VAULT_STS_ENDPOINT_REGION in Lambda) to that sts_region, leave it out where the server has none, or give the server use_sts_region_from_client=true; " +
 			"if they agree, the secret key is wrong"
 	case has("missing header") && has("Server-ID", "Server-Id", "server ID", "server-id"), has("error validating X-Vault-AWS-IAM-Server-ID header", "error validating X-Vault-AWS-IAM-Server-Id header"):
 		if header == "" {

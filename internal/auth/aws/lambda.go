@@ -7,6 +7,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/retry"
 )
 
 // FromLambda gives the keys of a Lambda function: those in its environment, or, under
@@ -24,7 +25,8 @@ func (f *function) Retrieve(ctx context.Context) (sdk.Credentials, error) {
 	if c, ok := f.s.container(); ok {
 		return c.Retrieve(ctx)
 	}
-	return sdk.Credentials{}, fmt.Errorf("%w: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set; Lambda sets them for a function with a role", auth.ErrCredentials)
+	// Nobody sets them later.
+	return sdk.Credentials{}, retry.Permanent(fmt.Errorf("%w: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set; Lambda sets them for a function with a role", auth.ErrCredentials))
 }
 
 // Region implements locator.
