@@ -204,7 +204,7 @@ func TestAWSLogsInWhereTheServerAsksARegion(t *testing.T) {
 		env    []string
 		words  []string
 	}{
-		"no region":        {a.iam("app", name), a.aws.User.Environ(), []string{"SignatureDoesNotMatch", "what was signed is for https://sts.amazonaws.com/ in region us-east-1", "set region here to that sts_region"}},
+		"no region":        {a.iam("app", name), a.aws.User.Environ(), []string{"SignatureDoesNotMatch", "what was signed is for https://sts.amazonaws.com/ in region us-east-1", "set region (VAULT_STS_ENDPOINT_REGION in Lambda) to that sts_region"}},
 		"another region":   {a.iam("app", `region = "ap-south-1"`, name), a.aws.User.Environ(), []string{"https://sts.ap-south-1.amazonaws.com/ in region ap-south-1"}},
 		"no server's name": {a.iam("app", region), a.aws.User.Environ(), []string{"set header_value"}},
 		"another name":     {a.iam("app", region, `header_value = "bao.example.com"`), a.aws.User.Environ(), []string{"is not the server's iam_server_id_header_value"}},

@@ -57,7 +57,7 @@ func (e *extension) listenAt(l config.Listener, name string, open func(config.Li
 // never wrote into a listener block.
 func atAddress(err error, address string) error {
 	var p *config.Problem
-	if errors.As(err, &p) && p.Pos == (config.Pos{}) {
+	if errors.As(err, &p) && p.Pos.Line == 0 {
 		p.Key, p.Text = "LATCHKEY_LISTEN", address+" "+p.Text
 	}
 	return err

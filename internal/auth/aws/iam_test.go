@@ -72,7 +72,7 @@ func TestARefusedLoginSaysWhatToSet(t *testing.T) {
 		words  []string
 	}{
 		"the server asks another region": {nil, a.STS("eu-central-1"), "", nil, 0,
-			[]string{"what was signed is for https://sts.amazonaws.com/ in region us-east-1", "set region here to that sts_region", "use_sts_region_from_client"}},
+			[]string{"what was signed is for https://sts.amazonaws.com/ in region us-east-1", "set region (VAULT_STS_ENDPOINT_REGION in Lambda) to that sts_region", "use_sts_region_from_client"}},
 		"we sign for another region": {map[string]any{"region": "eu-central-1"}, a.URL, "", nil, 0,
 			[]string{"https://sts.eu-central-1.amazonaws.com/ in region eu-central-1", "leave it out where the server has none"}},
 		"the server wants its name":        {nil, a.URL, "vault.example.com", nil, 0, []string{"set header_value", "VAULT_IAM_SERVER_ID"}},
