@@ -330,7 +330,8 @@ func kindOf(status int, messages []string) error {
 }
 
 // scrubber replaces the token, the values of the extra headers and every longer
-// string of the request's body, as they are and as a quotation shows them.
+// string of the request's body, as they are and as a quotation shows them; but for the
+// role of a login, which is no secret, and which a user has to recognize.
 func (c *Client) scrubber(r request) *strings.Replacer {
 	var sent []string
 	add := func(s string) {
@@ -349,7 +350,11 @@ func (c *Client) scrubber(r request) *strings.Replacer {
 	if p, ok := c.base.User.Password(); ok {
 		add(p)
 	}
-	leaves(r.body, add)
+	for key, v := range r.body {
+		if key != "role" || r.op != "login" {
+			leaves(v, add)
+		}
+	}
 	// One may begin another; the longest is to be replaced.
 	slices.SortFunc(sent, func(a, b string) int { return len(b) - len(a) })
 	pairs := make([]string, 0, 2*len(sent))

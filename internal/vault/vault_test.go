@@ -167,6 +167,21 @@ func TestServerWordsAreScrubbedOfOurSecrets(t *testing.T) {
 	}
 }
 
+func TestTheRoleThatALoginNamesCanBeReadInTheAnswer(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(400)
+		fmt.Fprint(w, `{"errors":["entry for role payments not found, with CANARY-jwt"]}`)
+	})
+	body := map[string]any{"role": "payments", "jwt": "CANARY-jwt"}
+	_, err := client(t, Config{Address: s.URL}).Login(t.Context(), "auth/jwt/login", body)
+	if err == nil || !strings.Contains(err.Error(), "role payments not found") || strings.Contains(err.Error(), "CANARY") {
+		t.Errorf("a login: %v", err)
+	}
+	if _, err = client(t, Config{Address: s.URL}).Write(t.Context(), "kv/x", body); err == nil || strings.Contains(err.Error(), "payments") {
+		t.Errorf("a secret that is called role: %v", err)
+	}
+}
+
 func TestServerWordsAreScrubbedHoweverTheyRepeatIt(t *testing.T) {
 	const quotedPassword = `CANARY "x" $y`
 	for name, echo := range map[string]string{
@@ -446,5 +461,21 @@ func TestMountAndCapabilitiesAndHealth(t *testing.T) {
 	}
 	if h, err := c.Health(t.Context()); err != nil || !h.Sealed || h.Version != "1.21.0" {
 		t.Errorf("%+v %v", h, err)
+	}
+}
+
+func TestARefusedLoginNamesTheRoleAndNotTheCredential(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"errors":["role \"webshop\" not found for canary.jwt.value"]}`)
+	}))
+	t.Cleanup(s.Close)
+	c, err := New(Config{Address: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Login(t.Context(), "auth/jwt/login", map[string]any{"role": "webshop", "jwt": "canary.jwt.value"})
+	if err == nil || !strings.Contains(err.Error(), "webshop") || strings.Contains(err.Error(), "canary") {
+		t.Error(err)
 	}
 }
