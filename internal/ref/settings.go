@@ -2,6 +2,7 @@ package ref
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,19 +19,30 @@ const (
 	setTransitSize = "TRANSIT_BATCH_SIZE"
 )
 
+var all = [...]string{setFromPath, setIgnore, setPassthrough, setTransitKey, setTransitPath, setTransitSize}
+
 // Settings are the variables that Find reads itself. They are of no use to the
 // program that is started.
 func Settings() []string {
 	var names []string
 	for _, prefix := range [...]string{"VAULT_", "BAO_"} {
-		for _, s := range [...]string{setFromPath, setIgnore, setPassthrough, setTransitKey, setTransitPath, setTransitSize} {
+		for _, s := range all {
 			names = append(names, prefix+s)
 		}
 	}
 	return names
 }
 
-func setting(name string) bool { return Matches(Settings(), name) }
+// setting is asked of each variable of an environment, and makes nothing.
+func setting(name string) bool {
+	rest, ok := strings.CutPrefix(name, "VAULT_")
+	if !ok {
+		if rest, ok = strings.CutPrefix(name, "BAO_"); !ok {
+			return false
+		}
+	}
+	return slices.Contains(all[:], rest)
+}
 
 // settings reads them; env holds those that are set.
 func (p *Plan) settings(env map[string]string) error {

@@ -4,24 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
+	"strconv"
 	"time"
 
 	"latchkey/internal/cred"
 )
-
-// shape is an answer as the server's own client for Go prints it: its names, its
-// order, and what it leaves out.
-type shape struct {
-	RequestID     string         `json:"request_id"`
-	LeaseID       string         `json:"lease_id"`
-	LeaseDuration int64          `json:"lease_duration"`
-	Renewable     bool           `json:"renewable"`
-	Data          map[string]any `json:"data"`
-	Warnings      []string       `json:"warnings"`
-	Auth          *authShape     `json:"auth,omitempty"`
-	Wrap          *wrapShape     `json:"wrap_info,omitempty"`
-	MountType     string         `json:"mount_type,omitempty"`
-}
 
 type authShape struct {
 	ClientToken      string            `json:"client_token"`
@@ -49,28 +37,69 @@ type wrapShape struct {
 
 // encode is the text of the file: two blanks deep, no line break at the end, and <, >
 // and & as they are, for those who search in it.
+//
+// The names, their order and what is left out are those of the server's own client
+// for Go. What nearly every answer has is put together by hand: to describe a
+// structure to encoding/json takes longer, once, than all of the file.
 func encode(s *cred.Secret) ([]byte, error) {
-	v := shape{
-		RequestID: s.RequestID, LeaseID: s.Lease.ID, LeaseDuration: int64(s.Lease.Duration / time.Second), Renewable: s.Lease.Renewable,
-		Data: s.Data, Warnings: s.Warnings, MountType: s.MountType,
+	var p pairs
+	p.add("request_id", s.RequestID)
+	p.add("lease_id", s.Lease.ID)
+	p.raw("lease_duration", strconv.FormatInt(int64(s.Lease.Duration/time.Second), 10))
+	p.raw("renewable", strconv.FormatBool(s.Lease.Renewable))
+	p.add("data", s.Data)
+	if s.Warnings == nil {
+		p.raw("warnings", "null")
+	} else {
+		p.add("warnings", s.Warnings)
 	}
 	if t := s.Auth; t != nil {
-		v.Auth = &authShape{
+		p.add("auth", authShape{
 			ClientToken: t.Value.Reveal(), Accessor: t.Accessor, Policies: t.Policies, TokenPolicies: t.TokenPolicies, IdentityPolicies: t.IdentityPolicies,
 			Metadata: t.Metadata, Orphan: t.Orphan, EntityID: t.EntityID, LeaseDuration: int64(t.Lease.Duration / time.Second), Renewable: t.Lease.Renewable,
-		}
+		})
 	}
 	if w := s.Wrap; w != nil {
-		v.Wrap = &wrapShape{w.Token.Reveal(), w.Accessor, int64(w.TTL / time.Second), w.CreationTime, w.CreationPath, w.WrappedAccessor}
+		p.add("wrap_info", wrapShape{w.Token.Reveal(), w.Accessor, int64(w.TTL / time.Second), w.CreationTime, w.CreationPath, w.WrappedAccessor})
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	if s.MountType != "" {
+		p.add("mount_type", s.MountType)
+	}
+	return p.text()
+}
+
+// pairs are the names and values of an object.
+type pairs struct {
+	b   bytes.Buffer
+	err error
+}
+
+// raw adds a value that is JSON already.
+func (p *pairs) raw(name, value string) {
+	if p.b.Len() == 0 {
+		p.b.WriteByte('{')
+	} else {
+		p.b.WriteByte(',')
+	}
+	p.b.WriteString(`"` + name + `":` + value)
+}
+
+func (p *pairs) add(name string, value any) {
+	p.raw(name, "")
+	e := json.NewEncoder(&p.b)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
-		return nil, err
+	p.err = errors.Join(p.err, e.Encode(value))
+}
+
+// text is the object with each value on a line.
+func (p *pairs) text() ([]byte, error) {
+	if p.err != nil {
+		return nil, p.err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	p.b.WriteByte('}')
+	var out bytes.Buffer
+	err := json.Indent(&out, p.b.Bytes(), "", "  ")
+	return out.Bytes(), err
 }
 
 // sumOf identifies what a text says, without the id of the request, which stands in
