@@ -205,7 +205,9 @@ func (c *Client) unreachable(parent context.Context, r request, err error) error
 	if errors.As(err, &ue) {
 		err = ue.Err
 	}
-	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+	var op *net.OpError
+	dialing := errors.As(err, &op) && op.Op == "dial" // which has a limit of its own
+	if parent.Err() == nil && errors.Is(err, context.DeadlineExceeded) && !dialing {
 		err = fmt.Errorf("no answer within %s: %w", c.timeout, err)
 	}
 	kind := ErrUnreachable
