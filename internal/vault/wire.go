@@ -82,10 +82,8 @@ type link struct {
 	since time.Time
 }
 
-const (
-	// maxHead bounds the head of an answer, as http.Transport does.
-	maxHead = 1 << 20
-)
+// maxHead bounds the head of an answer, as http.Transport does.
+const maxHead = 1 << 20
 
 var (
 	errHead  = errors.New("the head of the answer is too large")
@@ -221,10 +219,22 @@ func (w *wire) open(ctx context.Context) (*link, error) {
 			_ = conn.Close()
 			return nil, err
 		}
+		l.quiet = quietTLS(l.Conn, l.quiet)
 	}
 	l.r, l.w = bufio.NewReader(l), bufio.NewWriter(l)
 	l.hangUp = func() { _ = l.SetDeadline(aLongTimeAgo) }
 	return l, nil
+}
+
+// quietTLS is quiet for a connection over TLS; socket is quiet for the one below it,
+// from which whatever came together with the last answer was taken already.
+func quietTLS(conn net.Conn, socket func() bool) func() bool {
+	b := make([]byte, 1)
+	return func() bool {
+		_ = conn.SetReadDeadline(aLongTimeAgo) // nothing is waited for; the next request sets its own
+		_, err := conn.Read(b)
+		return errors.Is(err, os.ErrDeadlineExceeded) && socket()
+	}
 }
 
 // errShake says that a handshake took too long.
