@@ -1,7 +1,7 @@
 package template
 
 import (
-	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	texttemplate "text/template"
@@ -20,12 +20,12 @@ func Key(text string, data map[string]any) (string, error) {
 	}
 	t, err := texttemplate.New("key").Delims("${", "}").Funcs(functions).Option("missingkey=error").Parse(text)
 	if err != nil {
-		return "", errors.Join(ErrParse, errors.New("the key is no template with the delimiters ${ and }"))
+		return "", fmt.Errorf("%w: the key is no template with the delimiters ${ and }", ErrParse)
 	}
 	var b strings.Builder
 	if err := t.Execute(&b, data); err != nil {
 		// The engine's own words may quote a value.
-		return "", errors.Join(ErrRender, errors.New("the key cannot be evaluated over the fields of the secret"))
+		return "", fmt.Errorf("%w: the key cannot be evaluated over the fields of the secret", ErrRender)
 	}
 	return b.String(), nil
 }

@@ -24,6 +24,9 @@ func TestAKeyMayBeATemplate(t *testing.T) {
 		if got != c.want || !errors.Is(err, c.err) {
 			t.Errorf("%s: %q, %v", c.text, got, err)
 		}
+		if err != nil && strings.ContainsAny(err.Error(), "\n") {
+			t.Errorf("%s: the error is more than a line: %q", c.text, err)
+		}
 		if err != nil && strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: the error quotes the secret: %v", c.text, err)
 		}
