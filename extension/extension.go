@@ -218,7 +218,7 @@ func (e *extension) tend(ctx context.Context, works paced, by time.Time) error {
 	var errs []error
 	for _, w := range works {
 		_, login := w.Work.(*session.Pulled)
-		if login && w.resting() {
+		if login && w.resting() || errs != nil && ctx.Err() != nil {
 			break
 		}
 		due := w.Due()

@@ -37,7 +37,7 @@ func (l lender) Renewed(ctx context.Context) (cred.Redacted, error) {
 	return l.Pulled.Renewed(ctx)
 }
 
-var errLate = errors.New("no login within the invocation")
+var errLate = errors.New("there was no time left")
 
 // inTime gives ctx a deadline that lies a little before the end of bounded, where
 // there is one.

@@ -68,8 +68,9 @@ type variables struct {
 	mu sync.Mutex
 	// values wait for who starts the function. Whoever asks again, because the
 	// function is started again, has them got anew.
-	values map[string]cred.Redacted
-	got    bool
+	values     map[string]cred.Redacted
+	got, asked bool
+	err        error // of the last Tend
 }
 
 // Name implements Work.
@@ -88,11 +89,11 @@ func (v *variables) Due() time.Time {
 // Tend implements Work.
 func (v *variables) Tend(ctx context.Context, _ time.Time) error {
 	values, err := v.resolve(ctx)
-	if err != nil {
-		return err
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.err = err; err != nil {
+		return err
+	}
 	v.values, v.got = values, true
 	return nil
 }
@@ -119,17 +120,23 @@ func (v *variables) resolve(ctx context.Context) (map[string]cred.Redacted, erro
 }
 
 // anew is how long it may take to get the values for a function that is started
-// again, or that is started although they were not to be had.
+// again.
 const anew = 1500 * time.Millisecond
 
-// answer is for who starts the function.
+// answer is for who starts the function. Where the start has just tried for as long as
+// it may, the function has waited enough.
 func (v *variables) answer(ctx context.Context) envwire.Answer {
 	v.mu.Lock()
 	h := v.hand
 	h.Values, v.values = v.values, nil
+	limit := anew
+	if !v.asked && !v.got {
+		limit, h.Err = 0, v.err
+	}
+	v.asked = true
 	v.mu.Unlock()
-	if h.Values == nil {
-		ctx, cancel := context.WithTimeout(ctx, anew)
+	if h.Values == nil && h.Err == nil {
+		ctx, cancel := context.WithTimeoutCause(ctx, limit, errLate)
 		defer cancel()
 		h.Values, h.Err = v.resolve(ctx)
 	}

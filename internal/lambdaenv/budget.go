@@ -6,8 +6,10 @@ import (
 )
 
 const (
-	// usualBudget leaves a start on demand time for the function's own code.
+	// usualBudget leaves a start on demand time for the function's own code, openBudget
+	// so much that it starts in any case.
 	usualBudget = 8 * time.Second
+	openBudget  = 4 * time.Second
 	// demand and ahead are Lambda's limits, with a little room to say what was
 	// wrong: ten seconds on demand, 130 for what is started before it is needed.
 	demand = 9500 * time.Millisecond
@@ -30,6 +32,9 @@ func (r *reader) initBudget(wanted *time.Duration) {
 		s.InitType = OnDemand
 	}
 	s.InitBudget = usualBudget
+	if s.FailOpen && s.InitType == OnDemand {
+		s.InitBudget = openBudget
+	}
 	switch {
 	case wanted != nil && *wanted == 0:
 		r.refuse("LATCHKEY_INIT_BUDGET", "must be more than 0", "")

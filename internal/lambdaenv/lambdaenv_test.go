@@ -422,6 +422,15 @@ func TestWhatIsAllowedButUnwiseIsSaid(t *testing.T) {
 	}
 }
 
+func TestAStartThatMayFailLeavesTheFunctionTimeToStart(t *testing.T) {
+	if s := read(t, with("LATCHKEY_FAIL=open")...); s.InitBudget != 4*time.Second {
+		t.Error(s.InitBudget)
+	}
+	if s := read(t, with("LATCHKEY_FAIL=open", "LATCHKEY_INIT_BUDGET=9s")...); s.InitBudget != 9*time.Second {
+		t.Error(s.InitBudget)
+	}
+}
+
 func TestTheStartTakesNoLongerThanThePlatformGrants(t *testing.T) {
 	for _, c := range []struct {
 		typ, wanted, timeout string

@@ -82,7 +82,7 @@ var table = []variable{
 	{name: "LATCHKEY_DIR_MODE", def: "0700", of: ours, own: true, doc: "The mode of directories that are made for them, octal.", differs: "0755."},
 	{name: "LATCHKEY_REFRESH_INTERVAL", def: "5m", of: ours, own: true, doc: "How often a secret without a lease is read again, inside an invocation; 0 for never. One with a lease is read again before its end in any case.", differs: "Files are written once."},
 	{name: "LATCHKEY_FAIL", def: "closed", of: ours, own: true, doc: "`closed` fails the start of the function when its secrets are not there. `open` lets it start, answers 503 and goes on trying.", differs: "Always closed."},
-	{name: "LATCHKEY_INIT_BUDGET", def: "8s", of: ours, own: true, doc: "How long the start may take, cut to what Lambda grants."},
+	{name: "LATCHKEY_INIT_BUDGET", def: "8s", of: ours, own: true, doc: "How long the start may take, cut to what Lambda grants; 4s where `LATCHKEY_FAIL` is open, so that there is time for the function to start."},
 	{name: "LATCHKEY_SNAPSTART", def: "invoke", of: ours, own: true, doc: "`invoke` logs in after a snapshot was restored. `init` does it before it is taken, so that the snapshot holds a token and secrets."},
 	{name: "LATCHKEY_REVOKE_ON_SHUTDOWN", def: "false", of: ours, own: true, doc: "Have the server end the token, and all leases made with it, at shutdown."},
 	{name: "LATCHKEY_CONFIG", of: ours, own: true, doc: "With the full layer: a configuration file, such as /var/task/latchkey.hcl, or the configuration itself, which no path looks like: it holds a `{`."},
