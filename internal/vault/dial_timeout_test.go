@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"strings"
@@ -24,5 +25,17 @@ func TestANameThatIsNotLookedUpInTimeIsNoRequestThatWasNotAnswered(t *testing.T)
 	_, err = c.Read(t.Context(), "secret/data/app", nil)
 	if err == nil || strings.Contains(err.Error(), "1m0s") || StageOf(err) != StageDNS {
 		t.Errorf("%v at %q", err, StageOf(err))
+	}
+}
+
+// Two things failed at once, and the second one's stage was told of the first.
+func TestTheStageOfAJoinedErrorIsThatOfItsFirst(t *testing.T) {
+	first := &Error{Kind: ErrUnreachable, Op: "read", Cause: context.DeadlineExceeded}
+	second := &Error{Kind: ErrUnreachable, Op: "read", Cause: &net.OpError{Op: "dial", Err: context.DeadlineExceeded}}
+	if s := StageOf(errors.Join(first, second)); s != StageHTTP {
+		t.Error(s)
+	}
+	if s := StageOf(errors.Join(second, first)); s != StageTCP {
+		t.Error(s)
 	}
 }

@@ -27,6 +27,7 @@ func StageOf(err error) Stage {
 	if !errors.As(err, &e) {
 		return ""
 	}
+	err = e // and not what stands beside it in a joined error
 	var dns *net.DNSError
 	var op *net.OpError
 	var record tls.RecordHeaderError
