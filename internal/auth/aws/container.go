@@ -62,7 +62,7 @@ func (c *container) Retrieve(ctx context.Context) (sdk.Credentials, error) {
 	if !token.Empty() {
 		header.Set("Authorization", token.Reveal())
 	}
-	body, err := fetch(ctx, c.http, what, c.to, header)
+	body, err := fetch(ctx, c.http, what, c.to, header, token)
 	if err != nil {
 		return sdk.Credentials{}, err
 	}

@@ -119,8 +119,8 @@ func retryAfter(h http.Header) time.Duration {
 	return d
 }
 
-// fetch is a GET for an answer of status 200.
-func fetch(ctx context.Context, c *http.Client, what, to string, header http.Header) ([]byte, error) {
+// fetch is a GET for an answer of status 200. token is in header, and in no error.
+func fetch(ctx context.Context, c *http.Client, what, to string, header http.Header, token cred.Redacted) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: not a URL", auth.ErrCredentials, what)
@@ -134,7 +134,7 @@ func fetch(ctx context.Context, c *http.Client, what, to string, header http.Hea
 	}
 	if resp.StatusCode != http.StatusOK {
 		code, message := complaint(body)
-		no := &refusal{what: what, where: origin(r.URL), status: resp.StatusCode, after: retryAfter(resp.Header), code: code, message: message}
+		no := &refusal{what: what, where: origin(r.URL), status: resp.StatusCode, after: retryAfter(resp.Header), code: code, message: scrub(message, token)}
 		return nil, fmt.Errorf("%w: %w", auth.ErrCredentials, no)
 	}
 	return body, nil

@@ -50,7 +50,7 @@ func (i imds) get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fetch(ctx, i.http, metadata, i.base+path, http.Header{"X-Aws-Ec2-Metadata-Token": {token.Reveal()}})
+	return fetch(ctx, i.http, metadata, i.base+path, http.Header{"X-Aws-Ec2-Metadata-Token": {token.Reveal()}}, token)
 }
 
 // token opens a session, which lasts for what one login asks.

@@ -139,3 +139,24 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		t.Errorf("got %v, asked elsewhere: %v", err, asked)
 	}
 }
+
+// A service that shows what it was sent, in its refusal, shows a token.
+func TestWhatAnEndpointRepeatsOfItsTokenIsNotTold(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			_, _ = w.Write([]byte("canary"))
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"Code":"Denied","Message":"not with ` + r.Header.Get("Authorization") + r.Header.Get("X-Aws-Ec2-Metadata-Token") + `"}`))
+	}))
+	defer s.Close()
+	for name, c := range map[string]Credentials{
+		"container": &container{to: s.URL, token: cred.Redact("canary"), http: direct(nil)},
+		"instance":  imds{base: s.URL, http: direct(nil)},
+	} {
+		if _, err := c.Retrieve(t.Context()); err == nil || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "not with") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
