@@ -15,8 +15,7 @@ type round struct {
 	// turn is held by who tends, and what follows belongs to him.
 	turn   chan struct{}
 	keeper keeper
-	// looked is when that was last, with its monotonic part.
-	looked time.Time
+	clock  retry.Clock
 	// For Due: when what is over was taken out last, and when rights may be asked
 	// for; nanoseconds of the wall clock.
 	swept, ready atomic.Int64
@@ -53,18 +52,17 @@ func (c *Cache) Tend(ctx context.Context, by time.Time) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-r.turn }()
-	now, k := time.Now(), &r.keeper
+	k := &r.keeper
 	k.c = c
-	if back := retry.SetBackBy(r.looked, now); back > 0 && !r.looked.IsZero() {
+	r.clock.Look(func(now time.Time, back time.Duration) {
 		c.setBack(back)
 		k.ready, k.swept = now, time.Time{}
-	}
-	r.looked = now
+	})
 	c.terms()
 	err := r.ask(ctx, by)
-	if now = time.Now(); now.Round(0).Sub(k.swept) >= sweepEvery {
+	if now := cred.Wall(time.Now()); now.Sub(k.swept) >= sweepEvery {
 		c.expire(now)
-		k.swept = now.Round(0)
+		k.swept = now
 		r.swept.Store(now.UnixNano())
 	}
 	k.report()

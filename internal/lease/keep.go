@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
 
@@ -18,7 +19,7 @@ import (
 func (m *Manager) Keep(ctx context.Context, changed func(keys []string)) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
-	return rounds(ctx, &clock{}, m.wake, m.rewind, func(now time.Time) (time.Time, bool) {
+	return rounds(ctx, &retry.Clock{}, m.wake, m.rewind, func(now time.Time) (time.Time, bool) {
 		return m.turn(ctx, crew.Go, now, ahead{}, changed).at, false
 	})
 }

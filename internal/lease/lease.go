@@ -128,7 +128,7 @@ type Manager struct {
 	working int
 	// tending is held by who is in Tend, clock serves those who come and go.
 	tending chan struct{}
-	clock   clock
+	clock   retry.Clock
 }
 
 // New returns a Manager that holds nothing.

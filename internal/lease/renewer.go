@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/retry"
 	"latchkey/internal/vault"
 )
 
@@ -74,7 +75,7 @@ type Renewer struct {
 	gate  gate
 	// tending is held by who is in Tend, clock serves those who come and go.
 	tending chan struct{}
-	clock   clock
+	clock   retry.Clock
 }
 
 // NewRenewer returns a Renewer that holds nothing. Of the options, those about
@@ -164,7 +165,7 @@ func (r *Renewer) Len() int {
 func (r *Renewer) Run(ctx context.Context) error {
 	var crew sync.WaitGroup
 	defer crew.Wait()
-	return rounds(ctx, &clock{}, r.wake, r.rewind, func(now time.Time) (time.Time, bool) {
+	return rounds(ctx, &retry.Clock{}, r.wake, r.rewind, func(now time.Time) (time.Time, bool) {
 		return r.turn(ctx, crew.Go, now, ahead{}).at, false
 	})
 }

@@ -11,7 +11,7 @@ import (
 // Due is when there is next something to do, zero for never. Whatever is done with
 // the Manager meanwhile may bring that nearer.
 func (m *Manager) Due() time.Time {
-	now := m.clock.look(m.rewind)
+	now := m.clock.Look(m.rewind)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -94,7 +94,7 @@ func (m *Manager) owes(now time.Time, a ahead) (o owed) {
 // Due is when there is next something to do, zero for never. Whatever is done with
 // the Renewer meanwhile may bring that nearer.
 func (r *Renewer) Due() (at time.Time) {
-	r.clock.look(r.rewind)
+	r.clock.Look(r.rewind)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.ends) > 0 {

@@ -41,9 +41,9 @@ type Pulled struct {
 	// stopped runs f and reports whether the process stood still meanwhile.
 	stopped func(f func()) bool
 
-	mu sync.Mutex
-	// last is when somebody looked whether the clock was set back.
-	last  time.Time
+	clock retry.Clock
+
+	mu    sync.Mutex
 	watch watcher
 }
 
@@ -53,7 +53,7 @@ func (s *Session) Pull(o PullOptions) *Pulled {
 	s.change(func(st *state, _ time.Time) { st.grace = max(o.Grace, 0) })
 	return &Pulled{
 		s: s, changed: o.Changed, turn: make(chan struct{}, 1), tending: make(chan struct{}, 1),
-		stopped: stopped, last: time.Now(), watch: *s.watcher(),
+		stopped: stopped, watch: *s.watcher(),
 	}
 }
 
@@ -68,7 +68,7 @@ func (p *Pulled) Name() string { return "login" }
 func (p *Pulled) Token(ctx context.Context) (cred.Redacted, error) {
 	var why error
 	for {
-		p.clock(ctx)
+		p.lookAtClock(ctx)
 		switch l := p.look(); {
 		case !l.value.Empty():
 			return l.value, nil
@@ -213,22 +213,15 @@ func first(ctx context.Context, whys ...error) error {
 	return context.Cause(ctx)
 }
 
-// clock looks whether the clock was set back since it was last looked at.
-func (p *Pulled) clock(ctx context.Context) {
-	p.mu.Lock()
-	now := time.Now()
-	by := retry.SetBackBy(p.last, now)
-	p.last = now
-	p.mu.Unlock()
-	if by > 0 {
-		p.s.setBack(ctx)
-	}
+// lookAtClock has what the session knows go by a clock that was set back.
+func (p *Pulled) lookAtClock(ctx context.Context) {
+	p.clock.Look(func(time.Time, time.Duration) { p.s.setBack(ctx) })
 }
 
 // Due is when there is next something to do about the token, zero for never. What
 // happens to it may bring that nearer at any time.
 func (p *Pulled) Due() time.Time {
-	p.clock(context.Background())
+	p.lookAtClock(context.Background())
 	next := p.s.change(func(*state, time.Time) {})
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -258,7 +251,7 @@ func (p *Pulled) Tend(ctx context.Context, by time.Time) error {
 	}
 	var why error
 	for failures := 0; ; {
-		p.clock(ctx)
+		p.lookAtClock(ctx)
 		p.s.look()
 		var a agenda
 		p.s.change(func(st *state, now time.Time) { a = st.agenda(now, by) })

@@ -19,7 +19,7 @@ func FuzzPulled(f *testing.F) {
 	f.Add([]byte{1, 1, 1, 0, 4, 20, 0, 30, 1, 8, 0, 40, 2})
 	f.Add([]byte{0, 0, 0, 0, 0, 40, 0, 1})
 	f.Add([]byte{2, 9, 3, 0, 5, 0, 6, 0, 30, 7, 0, 1, 2, 3})
-	f.Add([]byte("1000]0")) // the clock is set back, and then the token ends
+	f.Add([]byte("1000]0"))           // the clock is set back, and then the token ends
 	f.Add([]byte("AA00000=.07$0M07")) // the clock is set back twice, and between there is another token
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 40 {

@@ -16,13 +16,13 @@ import (
 // tended is what a Watch remembers between two calls of Tend.
 type tended struct {
 	// turn is held by who is in Tend.
-	turn chan struct{}
+	turn  chan struct{}
+	clock retry.Clock
 	// What follows is under mu. begun says that all templates were due once, by is
-	// how far to look ahead, last when the clock was looked at, glanced when the
-	// files were, and under counts what is under way.
+	// how far to look ahead, glanced when the files were looked at, and under counts
+	// what is under way.
 	begun   bool
 	by      time.Time
-	last    time.Time
 	glanced time.Time
 	under   int
 }
@@ -33,7 +33,7 @@ func (w *Watch) Name() string { return "templates" }
 // Due is when there is next something to do, zero for never, past before the first
 // Tend. A call of Changed brings it nearer.
 func (w *Watch) Due() time.Time {
-	w.clock()
+	w.lookAtClock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.begun {
@@ -67,7 +67,7 @@ func (w *Watch) Tend(ctx context.Context, by time.Time, seen func(Report)) error
 	case <-ctx.Done():
 		return fmt.Errorf("wait for templates that are being rendered: %w", context.Cause(ctx))
 	}
-	w.clock()
+	w.lookAtClock()
 	w.mu.Lock()
 	w.by = cred.Wall(by)
 	empty := !w.begun && len(w.templates) == 0
@@ -182,14 +182,7 @@ func (w *Watch) glimpse() {
 	a.tell(w)
 }
 
-// clock looks whether the clock was set back since it was last looked at.
-func (w *Watch) clock() {
-	w.mu.Lock()
-	at := time.Now()
-	by := retry.SetBackBy(w.last, at)
-	w.last = at
-	w.mu.Unlock()
-	if by > 0 {
-		w.setBack()
-	}
+// lookAtClock has what the watch knows go by a clock that was set back.
+func (w *Watch) lookAtClock() {
+	w.clock.Look(func(time.Time, time.Duration) { w.setBack() })
 }
