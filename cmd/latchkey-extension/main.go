@@ -75,7 +75,11 @@ func run(path string, environ []string, stderr io.Writer) int {
 		signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT)
 		go func() { <-ch; stop() }()
 	}
-	if extension.Run(ctx, job) != nil {
+	start := extension.Run
+	if job.API == "" {
+		start = extension.Rehearse // this is not Lambda: somebody tries settings
+	}
+	if start(ctx, job) != nil {
 		return 1 // told to the platform and to the log
 	}
 	return 0

@@ -1,0 +1,40 @@
+package extension
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Rehearse does once, outside of Lambda, what a start does: it opens the listeners,
+// logs in, writes the files, gets the variables, says what is in place or what is
+// not, and lets go of everything. Nobody is told but the log. What a snapshot would
+// put off is done, too.
+//
+// The error is that of a start.
+func Rehearse(ctx context.Context, j Job) error {
+	j.Deferred = false
+	e := &extension{Job: j, began: time.Now()}
+	if e.gate == nil {
+		e.gate = newGate()
+	}
+	e.ctx, e.end = context.WithCancelCause(ctx)
+	e.early, e.late = paceAll(j.Early), paceAll(j.Late)
+	e.all = slices.Concat(e.early, e.late)
+	defer e.goodbye()
+
+	budget, cancel := context.WithTimeoutCause(e.ctx, j.Budget, fmt.Errorf("the start may take %s (LATCHKEY_INIT_BUDGET)", j.Budget))
+	defer cancel()
+	err := e.porch(budget)
+	if err == nil {
+		err = e.warmUp(budget)
+	}
+	if err != nil {
+		kind, message := describe(err)
+		e.Log.Error("the function could not start (this is not Lambda: AWS_LAMBDA_RUNTIME_API is not set)", "stage", kind, "error", message)
+		return err
+	}
+	e.Log.Info("the function could start; this is not Lambda, where AWS_LAMBDA_RUNTIME_API is set, so this is the end")
+	return nil
+}
