@@ -50,7 +50,7 @@ func (h handOver) unset() []string {
 	own := slices.Concat(h.Own, ref.Settings())
 	for _, entry := range h.Environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if ref.Matches(own, name) && !ref.Matches(h.Keep, name) && !ourAddress(name, value) {
+		if envwire.Matches(own, name) && !envwire.Matches(h.Keep, name) && !ourAddress(name, value) {
 			out = append(out, name)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"latchkey/internal/cred"
 	"latchkey/internal/envwire"
-	"latchkey/internal/ref"
 )
 
 func TestWhatGoesOutOfAFunctionsEnvironment(t *testing.T) {
@@ -26,13 +25,13 @@ func TestWhatGoesOutOfAFunctionsEnvironment(t *testing.T) {
 	want := []string{"BAO_ADDR", "LATCHKEY_X", "PASSWORD", "VAULT_ENV_FROM_PATH", "VAULT_ROLE", "VAULT_SECRET_PATH_DB"}
 	for _, entry := range environ {
 		name, _, _ := cut(entry)
-		if gone := ref.Matches(a.Unset, name); gone != slices.Contains(want, name) {
+		if gone := envwire.Matches(a.Unset, name); gone != slices.Contains(want, name) {
 			t.Errorf("%s is taken out: %v, by %q", name, gone, a.Unset)
 		}
 	}
 	// What is not in the extension's environment may be in the function's.
 	for name, gone := range map[string]bool{"LATCHKEY_Y": true, "VAULT_ENV_PASSTHROUGH": true, "BAO_TRANSIT_PATH": true, "VAULT_SECRET_PATH_OTHER": false, "OTHER": false} {
-		if ref.Matches(a.Unset, name) != gone {
+		if envwire.Matches(a.Unset, name) != gone {
 			t.Errorf("%s is taken out: %v, by %q", name, !gone, a.Unset)
 		}
 	}

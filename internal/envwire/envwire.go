@@ -54,8 +54,17 @@ var (
 	ErrMalformed = errors.New("the answer is malformed")
 )
 
-// Encode puts a into bytes, sorted, and without Set beside an Err. An error names the variable that can be in no
-// environment.
+// Matches reports whether a name is among names as Unset has them: of those that end
+// in * each stands for all that begin so.
+func Matches(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool {
+		beginning, all := strings.CutSuffix(n, "*")
+		return n == name || all && strings.HasPrefix(name, beginning)
+	})
+}
+
+// Encode puts a into bytes, sorted, and without Set beside an Err. An error names the
+// variable that can be in no environment.
 func Encode(a Answer) ([]byte, error) {
 	var set []Pair
 	if a.Err == "" {

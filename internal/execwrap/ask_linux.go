@@ -57,14 +57,10 @@ func connect(address string) (fd int, why string) {
 	for {
 		err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: address})
 		switch {
-		case err == nil:
+		case err == nil, err == syscall.EISCONN:
 			return fd, ""
-		case err == syscall.EINTR || err == syscall.EISCONN:
-			// A connection that was begun is finished by asking again.
-			if err == syscall.EISCONN {
-				return fd, ""
-			}
-			continue
+		case err == syscall.EINTR:
+			continue // a connection that was begun is finished by asking again
 		case err != syscall.ECONNREFUSED && err != syscall.EAGAIN:
 			syscall.Close(fd)
 			return -1, "the extension is not reached: " + err.Error()

@@ -21,7 +21,7 @@ func build(env []string, a envwire.Answer) (next, left []string) {
 	next = make([]string, 0, len(env)+len(a.Set))
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		if set[name] || matches(own, name) || matches(a.Unset, name) {
+		if set[name] || envwire.Matches(own, name) || envwire.Matches(a.Unset, name) {
 			continue
 		}
 		if parts, err := grammar.Parse(name, value); len(parts) > 0 || err != nil {
@@ -39,22 +39,11 @@ func build(env []string, a envwire.Answer) (next, left []string) {
 func without(env, names []string) []string {
 	out := make([]string, 0, len(env))
 	for _, entry := range env {
-		if name, _, _ := strings.Cut(entry, "="); !matches(names, name) {
+		if name, _, _ := strings.Cut(entry, "="); !envwire.Matches(names, name) {
 			out = append(out, entry)
 		}
 	}
 	return out
-}
-
-// matches reports whether a name is among names, of which those that end in * stand
-// for all that begin so.
-func matches(names []string, name string) bool {
-	for _, n := range names {
-		if beginning, all := strings.CutSuffix(n, "*"); n == name || all && strings.HasPrefix(name, beginning) {
-			return true
-		}
-	}
-	return false
 }
 
 // lookup is the value of a name in env, "" where it is not there.

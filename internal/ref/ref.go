@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/envwire"
 	"latchkey/internal/ref/grammar"
 )
 
@@ -129,7 +130,7 @@ func Find(environ []string, o Options) (*Plan, error) {
 
 // add takes one variable apart.
 func (p *Plan) add(name, value string) error {
-	if Matches(p.o.Own, name) && !Matches(p.keep, name) && !grammar.LoginName(name) {
+	if envwire.Matches(p.o.Own, name) && !envwire.Matches(p.keep, name) && !grammar.LoginName(name) {
 		return nil
 	}
 	parsed, err := grammar.Parse(name, value)
@@ -216,15 +217,6 @@ func (p *Plan) Notes() []string { return slices.Clone(p.notes) }
 var connection = [...]string{
 	"ADDR", "AGENT_ADDR", "CACERT", "CACERT_BYTES", "CAPATH", "CLIENT_CERT", "CLIENT_KEY", "CLIENT_TIMEOUT",
 	"SKIP_VERIFY", "NAMESPACE", "TLS_SERVER_NAME", "MAX_RETRIES", "RATE_LIMIT", "SRV_LOOKUP",
-}
-
-// Matches reports whether a name is among names, of which those that end in * stand
-// for all that begin so.
-func Matches(names []string, name string) bool {
-	return slices.ContainsFunc(names, func(n string) bool {
-		beginning, all := strings.CutSuffix(n, "*")
-		return n == name || all && strings.HasPrefix(name, beginning)
-	})
 }
 
 // quote is for names that come from elsewhere, in errors.

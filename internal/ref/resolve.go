@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"latchkey/internal/cred"
+	"latchkey/internal/envwire"
 	"latchkey/internal/ref/grammar"
 	"latchkey/internal/vault"
 )
@@ -234,7 +235,7 @@ func (p *Plan) spread(ctx context.Context, s source, a answers, values map[strin
 		case name == "" || strings.ContainsAny(name, "=\x00"):
 			errs = append(errs, fail(quote(name), errors.New("is no name that a variable can have")))
 			continue
-		case Matches(reserved, name) || Matches(p.o.Reserved, name):
+		case envwire.Matches(reserved, name) || envwire.Matches(p.o.Reserved, name):
 			errs = append(errs, fail(name, errors.New("decides what code a program runs, or how it is run: "+
 				"a secret sets it only where the environment says so itself, with a reference of that name")))
 			continue
