@@ -12,6 +12,7 @@ import (
 	"latchkey/internal/cache"
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
+	"latchkey/internal/environ"
 	"latchkey/internal/guard"
 	"latchkey/internal/lambdaenv"
 	"latchkey/internal/retry"
@@ -241,6 +242,6 @@ func (k *keeping) inPlace(s *lambdaenv.Settings) []any {
 
 // variable is the value of one, "" when it is not set.
 func (w World) variable(name string) string {
-	value, _ := access.Lookup(w.Environ)(name)
+	value, _ := environ.Lookup(w.Environ)(name)
 	return value
 }

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -178,16 +177,4 @@ func (p *Parts) login(a *config.AutoAuth, f *config.File, o Options, client *vau
 	}
 	l.Session = session.New(method, l.Client.Wrapping(wrap), so)
 	return l, nil
-}
-
-// Lookup finds variables in a list of NAME=value.
-func Lookup(environ []string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		for _, e := range environ {
-			if k, v, _ := strings.Cut(e, "="); k == name {
-				return v, true
-			}
-		}
-		return "", false
-	}
 }

@@ -105,15 +105,3 @@ func TestOneConnectionServesLoginAndReads(t *testing.T) {
 		t.Errorf("disable_keep_alives is not heeded: %v", err)
 	}
 }
-
-func TestLookup(t *testing.T) {
-	look := Lookup([]string{"A=1", "B=x=y", "A=2", "C"})
-	for name, want := range map[string]string{"A": "1", "B": "x=y", "C": ""} {
-		if got, ok := look(name); !ok || got != want {
-			t.Errorf("%s is %q, %v", name, got, ok)
-		}
-	}
-	if _, ok := look("D"); ok {
-		t.Error("D is not there")
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"latchkey/internal/cache"
 	"latchkey/internal/config"
 	"latchkey/internal/cred"
+	"latchkey/internal/environ"
 	"latchkey/internal/guard"
 	"latchkey/internal/health"
 	"latchkey/internal/lease"
@@ -168,7 +169,7 @@ func (r renewals) Hold(h cache.Held) { r.Renewer.Hold(lease.Held(h)) }
 // Guards are those of a listener. The token that callers have to show comes out of
 // the environment here, for nobody else reads that.
 func Guards(l config.Listener, f *config.File, o Options) guard.Options {
-	token, _ := Lookup(o.Environ)(l.CallerTokenEnv)
+	token, _ := environ.Lookup(o.Environ)(l.CallerTokenEnv)
 	g := guard.For(l, cred.Redact(token))
 	g.Namespace, g.Log, g.Meter = ReadNamespace(f), o.named("guard"), o.Meter
 	return g

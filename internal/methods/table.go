@@ -15,6 +15,7 @@ import (
 	"latchkey/internal/auth"
 	"latchkey/internal/auth/aws"
 	"latchkey/internal/config"
+	"latchkey/internal/environ"
 )
 
 // Table is a program's auth methods, by the name that a configuration gives them.
@@ -22,8 +23,8 @@ type Table map[string]auth.Constructor
 
 // All is every method there is, given the environment in which their clouds are
 // looked for.
-func All(environ []string) Table {
-	amazon := aws.Settings{Environ: lookup(environ)}
+func All(env []string) Table {
+	amazon := aws.Settings{Environ: environ.Lookup(env)}
 	amazon.Credentials = aws.Chain(amazon)
 	return Table{
 		"approle":          auth.AppRole,
@@ -39,8 +40,8 @@ func All(environ []string) Table {
 
 // Lambda is the methods of the small extension: what a function has an identity
 // for.
-func Lambda(environ []string) Table {
-	amazon := aws.Settings{Environ: lookup(environ)}
+func Lambda(env []string) Table {
+	amazon := aws.Settings{Environ: environ.Lookup(env)}
 	amazon.Credentials = aws.FromLambda(amazon)
 	return Table{
 		"approle":          auth.AppRole,
@@ -48,18 +49,6 @@ func Lambda(environ []string) Table {
 		"aws_web_identity": aws.WebIdentity(amazon),
 		"cert":             auth.Cert,
 		"jwt":              auth.JWT,
-	}
-}
-
-// lookup finds variables in an environment. The last one of a name counts.
-func lookup(environ []string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		for _, entry := range slices.Backward(environ) {
-			if n, v, ok := strings.Cut(entry, "="); ok && n == name {
-				return v, true
-			}
-		}
-		return "", false
 	}
 }
 

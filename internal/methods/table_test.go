@@ -63,12 +63,3 @@ func TestTheSmallTableSaysWhoHasTheRest(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-func TestTheLastOfAVariableCounts(t *testing.T) {
-	find := lookup([]string{"A=1", "B=", "A=2=3", "C"})
-	for name, want := range map[string]string{"A": "2=3", "B": "", "C": "", "": ""} {
-		if got, ok := find(name); got != want || ok != (name == "A" || name == "B") {
-			t.Errorf("%s: %q, %v", name, got, ok)
-		}
-	}
-}

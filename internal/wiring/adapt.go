@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"os"
 
-	"latchkey/internal/access"
 	"latchkey/internal/child"
 	"latchkey/internal/config"
+	"latchkey/internal/environ"
 	"latchkey/internal/handover"
 	"latchkey/internal/session"
 	"latchkey/internal/sink"
@@ -48,7 +48,7 @@ func keyMaterial(file, variable string, o Options) func() ([]byte, error) {
 		if variable == "" {
 			return os.ReadFile(file)
 		}
-		value, _ := access.Lookup(o.Environ)(variable)
+		value, _ := environ.Lookup(o.Environ)(variable)
 		if value == "" {
 			return nil, fmt.Errorf("the variable %s is empty or not set", variable)
 		}

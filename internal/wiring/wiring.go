@@ -165,7 +165,7 @@ func (p *Parts) identities(f *config.File, o Options) error {
 		i := Identity{Name: l.Name, Session: l.Session}
 		for _, s := range a.Sinks {
 			built, err := sink.New(s, sink.Options{
-				Client: l.Client, LookupEnv: access.Lookup(o.Environ), Stdout: o.Stdout,
+				Client: l.Client, LookupEnv: environ.Lookup(o.Environ), Stdout: o.Stdout,
 				Environ: environ.WithoutCredentials(o.Environ), Runner: notifier{child.Runner{Output: o.Output}}, Signaller: notifier{},
 			})
 			if err != nil {
