@@ -212,13 +212,15 @@ type fault struct{ error }
 
 func (f fault) Unwrap() error { return f.error }
 
-// tend does the works that are due by a moment, one after the other. Without a token
-// nothing else can be done, and would only say so once more.
+// tend does the works that are due by a moment, one after the other. Without the token
+// of the first login nothing else can be done, and would only say so once more; that of
+// another identity is only missed where it goes.
 func (e *extension) tend(ctx context.Context, works paced, by time.Time) error {
 	var errs []error
-	for _, w := range works {
+	for i, w := range works {
 		_, login := w.Work.(*session.Pulled)
-		if login && w.resting() || errs != nil && ctx.Err() != nil {
+		needed := login && i == 0
+		if needed && w.resting() || errs != nil && ctx.Err() != nil {
 			break
 		}
 		due := w.Due()
@@ -233,7 +235,7 @@ func (e *extension) tend(ctx context.Context, works paced, by time.Time) error {
 			continue
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", w.Name(), err))
-		if login {
+		if needed {
 			break
 		}
 	}
