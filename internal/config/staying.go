@@ -89,7 +89,7 @@ var uselessBeside = []struct{ key, hint string }{
 	{"log_rotate_bytes", ""},
 	{"log_rotate_max_files", ""},
 	{"telemetry", "a process that is frozen sends no measurements"},
-	{"cache.persist", "the files of an environment live no longer than its memory"},
+	{"cache.persist", "/tmp outlives no environment"},
 	{"cache.static_events", "no connection outlives a freeze; static_ttl says how old an answer may be"},
 	{"template_config.static_secret_events", "no connection outlives a freeze; static_secret_render_interval says how old a secret may be"},
 	{"template_config.exit_on_retry_failure", "what was rendered stays; LATCHKEY_FAIL says what becomes of a start that fails"},
