@@ -29,10 +29,11 @@ func paceAll(works []Work) paced {
 // pacedWork is one of them. Who tends it asks it.
 type pacedWork struct {
 	Work
-	// failed says that it did when it was last tended, tried that this was in this
-	// invocation; until is when it is asked again.
-	failed, tried bool
-	until         time.Time
+	// failed says that it did when it was last tended, cut that it was not done in the
+	// time it had, tried that this was in this invocation; until is when it is asked
+	// again.
+	failed, cut, tried bool
+	until              time.Time
 }
 
 // An invocation's end waits for what is tended, and that is paid for. What fails
@@ -45,7 +46,7 @@ const (
 // rest leaves alone what failed in an invocation.
 func (p paced) rest(began, now time.Time) {
 	for _, w := range p {
-		if w.tried && w.failed {
+		if w.tried && (w.failed || w.cut) {
 			w.until = now.Add(min(leisure*now.Sub(began), longest)).Round(0)
 		}
 	}
@@ -92,6 +93,6 @@ func (w *pacedWork) resting() bool {
 // Tend implements Work.
 func (w *pacedWork) Tend(ctx context.Context, by time.Time) error {
 	err := w.Work.Tend(ctx, by)
-	w.failed, w.tried = err != nil, true
+	w.failed, w.cut, w.tried = err != nil, ctx.Err() != nil, true
 	return err
 }

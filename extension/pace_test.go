@@ -74,6 +74,22 @@ func TestADeadServerIsNotPaidForAtEachInvocation(t *testing.T) {
 	})
 }
 
+// What is good for a while yet is no error when it cannot be renewed, and it took as long.
+func TestARenewalThatHangsIsNotPaidForAtEachInvocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &asked{do: func(ctx context.Context) { <-ctx.Done() }}
+		e := &extension{Job: Job{Log: slog.New(slog.DiscardHandler), gate: newGate()}, ctx: t.Context(), all: paceAll([]Work{w})}
+		e.open()
+		for range 200 {
+			e.invoke(event{Type: eventInvoke, Deadline: time.Now().Add(3 * time.Second).UnixMilli()})
+			time.Sleep(50 * time.Millisecond)
+		}
+		if w.n > 2 {
+			t.Errorf("it was tried %d times", w.n)
+		}
+	})
+}
+
 // The platform's clock, or ours, was wrong.
 func TestAnInvocationWhoseDeadlineIsPastStillTendsWhatIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
