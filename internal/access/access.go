@@ -131,12 +131,14 @@ func Build(f *config.File, o Options) (*Parts, error) {
 		}
 	}
 	p.Client = client
-	shared, err := p.authClient(f, o)
-	if err != nil {
-		return nil, errors.Join(append(errs, err)...)
+	logins := client
+	if len(errs) == 0 { // else it would be the same fault once more
+		if logins, err = p.authClient(f, o); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrServerSettings, err)
+		}
 	}
 	for _, a := range f.Logins() {
-		l, err := p.login(a, f, o, shared)
+		l, err := p.login(a, f, o, logins)
 		errs = append(errs, err)
 		p.Logins = append(p.Logins, l)
 	}

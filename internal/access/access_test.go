@@ -1,6 +1,7 @@
 package access
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -103,5 +104,19 @@ func TestOneConnectionServesLoginAndReads(t *testing.T) {
 	f.DisableKeepAlives = []string{"auto-auth"}
 	if own, err := p.authClient(f, options(origins)); err != nil || own == p.Client {
 		t.Errorf("disable_keep_alives is not heeded: %v", err)
+	}
+}
+
+func TestAFaultOfTheServersSettingsIsToldOnce(t *testing.T) {
+	f, origins := load(t, strings.Replace(approle, "METHOD", "", 1)+`vault { ca_cert = "/nowhere/ca.pem" }`)
+	for _, apart := range [][]string{nil, {"auto-auth"}} {
+		f.DisableKeepAlives = apart
+		p, err := Build(f, options(origins))
+		if !errors.Is(err, ErrServerSettings) || strings.Count(err.Error(), "/nowhere/ca.pem") != 1 {
+			t.Errorf("%v apart: %v", apart, err)
+		}
+		if p == nil || len(p.Logins) != 1 {
+			t.Errorf("%v apart: nothing to judge the rest by", apart)
+		}
 	}
 }
