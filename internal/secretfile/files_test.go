@@ -170,12 +170,16 @@ func TestWhatIsMissingIsNamedAllAtOnce(t *testing.T) {
 			Spec{Path: "kv/data/never", File: p.path("never"), From: "VAULT_SECRET_PATH_NEVER"},
 			Spec{Path: "kv/plain", File: p.path("plain"), From: "VAULT_SECRET_PATH_PLAIN"},
 			Spec{Path: "kv/secret", File: p.path("secret"), From: "VAULT_SECRET_PATH_SECRET"},
+			Spec{Path: "v1/kv/data/there", File: p.path("v1"), From: "VAULT_SECRET_PATH_V1"},
+			Spec{Path: "kv/data/there?version=1", File: p.path("query"), From: "VAULT_SECRET_PATH_QUERY"},
 			Spec{Path: "empty", File: p.path("empty"), From: "VAULT_SECRET_PATH_EMPTY"})
 		err := p.f.Tend(p.Context(), time.Now())
 		want := `VAULT_SECRET_PATH_GONE: read kv/data/gone: 404 not found (nothing is there, or its newest version is deleted)
 VAULT_SECRET_PATH_NEVER: read kv/data/never: 404 not found (nothing is there, or its newest version is deleted)
 VAULT_SECRET_PATH_PLAIN: read kv/plain: 404 Invalid path for a versioned K/V secrets engine.
 VAULT_SECRET_PATH_SECRET: read kv/secret: 403 permission denied (the role's policy does not allow it; in version 2 of the key-value engine the path has data/ behind the mount)
+VAULT_SECRET_PATH_V1: read v1/kv/data/there: 404 not found (leave v1/ out: it stands before every path anyhow)
+VAULT_SECRET_PATH_QUERY: read kv/data/there?version=1: 404 not found (a path has no query here; a version of a secret is to be had by the proxy, or as a variable: vault:PATH#KEY#VERSION)
 VAULT_SECRET_PATH_EMPTY: read empty: the answer is empty (nothing is there)`
 		if err == nil || err.Error() != want {
 			t.Errorf("got\n%v\nwant\n%s", err, want)

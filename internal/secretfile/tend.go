@@ -120,7 +120,12 @@ func (x *file) mishap(op string, err error) error {
 	}
 	hint := ""
 	versioned := strings.Contains(x.Path, "/data/")
+	missing := e.Kind == vault.ErrNotFound || errors.Is(err, vault.ErrDenied)
 	switch {
+	case missing && strings.HasPrefix(x.Path, "v1/"):
+		hint = " (leave v1/ out: it stands before every path anyhow)"
+	case missing && strings.Contains(x.Path, "?"):
+		hint = " (a path has no query here; a version of a secret is to be had by the proxy, or as a variable: vault:PATH#KEY#VERSION)"
 	case e.Kind == vault.ErrNotFound && len(e.Messages) == 0 && versioned:
 		hint = " (nothing is there, or its newest version is deleted)"
 	case e.Kind == vault.ErrNotFound && len(e.Messages) == 0:
