@@ -24,6 +24,11 @@ counts as not set. A value that makes no sense is refused at the start, by the
 variable's name, all of them at once. Durations are written as ` + "`90s`, `5m`, `1h`" + `, or as a
 number of seconds; switches as ` + "`true` or `false`" + `.
 
+The variables by which values of the function's environment are resolved
+(` + "`AWS_LAMBDA_EXEC_WRAPPER`, `VAULT_ENV_FROM_PATH`" + ` and the like) are in
+[references.md](references.md), those of AWS's credentials and endpoints in [aws.md](aws.md).
+An HTTP proxy that ` + "`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`" + ` name is used, as everywhere.
+
 Variables marked with * are for the extension alone: a function that is started by
 latchkey-exec does not see them, unless ` + "`LATCHKEY_ENV_KEEP`" + ` names them.
 `
