@@ -103,8 +103,9 @@ func walk(visit func(name string) error) error {
 		}
 		name = filepath.ToSlash(name)
 		if d.IsDir() {
-			switch name {
-			case ".git", "bin", "dist":
+			// What make wrote, and what the recipes of samples/lambda and layer/cdk fetch.
+			switch d.Name() {
+			case ".git", "bin", "dist", "node_modules", "package", "out", "cdk.out":
 				return fs.SkipDir
 			}
 			return nil
