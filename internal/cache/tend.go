@@ -49,7 +49,7 @@ func (c *Cache) Tend(ctx context.Context, by time.Time) error {
 	select {
 	case r.turn <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("wait for the cache to be tended: %w", context.Cause(ctx))
 	}
 	defer func() { <-r.turn }()
 	k := &r.keeper
@@ -72,20 +72,21 @@ func (c *Cache) Tend(ctx context.Context, by time.Time) error {
 // ask asks for rights until nobody waits for that any more.
 func (r *round) ask(ctx context.Context, by time.Time) error {
 	k := &r.keeper
-	for k.c.checks.any() && ctx.Err() == nil {
+	for k.c.checks.any() {
 		if now := cred.Wall(time.Now()); k.ready.Round(0).After(now) {
 			if k.ready.Round(0).After(cred.Wall(by)) {
 				return nil
 			}
-			if retry.Until(ctx, k.ready, nil) == retry.Ended {
-				break
-			}
+			retry.Until(ctx, k.ready, nil)
 		}
-		err := k.verify(ctx)
-		r.ready.Store(k.ready.UnixNano())
+		err := context.Cause(ctx)
+		if err == nil {
+			err = k.verify(ctx)
+			r.ready.Store(k.ready.UnixNano())
+		}
 		if err != nil {
 			return fmt.Errorf("ask whether what is cached may still be read: %w", err)
 		}
 	}
-	return ctx.Err()
+	return nil
 }

@@ -115,9 +115,8 @@ func (w *Watch) bustle(ctx context.Context, begin func(func()), tell func()) {
 		if w.quiet(ctx) {
 			return
 		}
-		if retry.Until(ctx, next, w.wake) == retry.SetBack {
-			w.setBack()
-		}
+		retry.Until(ctx, next, w.wake)
+		w.lookAtClock()
 	}
 }
 
