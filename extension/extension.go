@@ -220,7 +220,7 @@ func (e *extension) tend(ctx context.Context, works paced, by time.Time) error {
 	for i, w := range works {
 		_, login := w.Work.(*session.Pulled)
 		needed := login && i == 0
-		if needed && w.resting() || errs != nil && ctx.Err() != nil {
+		if needed && w.resting() && w.failed || errs != nil && ctx.Err() != nil {
 			break
 		}
 		due := w.Due()
