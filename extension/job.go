@@ -38,7 +38,7 @@ const DialTimeout = 3 * time.Second
 func (w World) Access(s *lambdaenv.Settings) access.Options {
 	return access.Options{
 		Method: w.Method, Environ: w.Environ, Origins: s.Origins, Attempts: -1, Log: w.Log, Named: Named, Version: w.Version,
-		Observer: w.Observe, DialTimeout: DialTimeout, HTTP1: true, Brief: cache.Brief{TTL: s.CacheTTL, Every: s.CacheEvery}, CacheBytes: s.CacheBytes,
+		Observer: w.Observe, Attempt: s.Attempt, DialTimeout: DialTimeout, HTTP1: true, Brief: cache.Brief{TTL: s.CacheTTL, Every: s.CacheEvery}, CacheBytes: s.CacheBytes,
 	}
 }
 

@@ -69,7 +69,7 @@ func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, w wor
 	}
 	parts, err := wiring.BuildLasting(s.File, wiring.Options{
 		Method: x.Method, Environ: w.environ, Origins: s.Origins, Stdout: w.stderr, Output: w.stderr,
-		Observer: x.Observe, Log: x.Log, Version: version, DialTimeout: extension.DialTimeout, HTTP1: true,
+		Observer: x.Observe, Log: x.Log, Version: version, Attempt: s.Attempt, DialTimeout: extension.DialTimeout, HTTP1: true,
 	})
 	if err != nil {
 		return lambdaenv.Called(err)

@@ -65,6 +65,9 @@ type Options struct {
 	// CacheBytes bounds a cache that is there for Brief alone; 0 is the default of
 	// internal/cache.
 	CacheBytes int64
+	// Attempt bounds a request of our own, not one that is passed on; 0 for what the
+	// configuration says.
+	Attempt time.Duration
 	// DialTimeout and HTTP1 are those of vault.Config.
 	DialTimeout time.Duration
 	HTTP1       bool

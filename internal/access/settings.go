@@ -79,12 +79,16 @@ func ReadSchedule(f *config.File, from config.Origins) retry.Schedule {
 // serverConfig maps the vault stanza for one subsystem of the disable_* lists.
 func (p *Parts) serverConfig(f *config.File, o Options, subsystem string) vault.Config {
 	v := f.Vault
+	timeout := v.ClientTimeout
+	if o.Attempt > 0 && subsystem != "proxying" {
+		timeout = o.Attempt
+	}
 	return vault.Config{
 		Address: v.Address, Namespace: ReadNamespace(f),
 		CACert: v.CACert, CACertPEM: []byte(v.CACertPEM), CAPath: v.CAPath,
 		ClientCert: v.ClientCert, ClientKey: v.ClientKey,
 		TLSServerName: v.TLSServerName, SkipVerify: v.TLSSkipVerify,
-		Timeout: v.ClientTimeout, MaxConnsPerHost: f.TemplateConfig.MaxConnectionsPerHost,
+		Timeout: timeout, MaxConnsPerHost: f.TemplateConfig.MaxConnectionsPerHost,
 		RateLimit: v.RateLimit, RateBurst: v.RateBurst, SRVLookup: v.SRVLookup,
 		ProxyAddress: v.ProxyAddress, DisableRedirects: v.DisableRedirects,
 		DisableKeepAlive: !keepAlive(f, subsystem), Headers: v.Headers,

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"latchkey/internal/config"
 )
@@ -44,11 +45,16 @@ var listenerKeys = []struct {
 const (
 	listenVariable = "LATCHKEY_LISTEN"
 	usualListen    = "127.0.0.1:8200"
+	// usualConnections leaves half of the 1,024 descriptors of a process to what goes
+	// on to the server: without, no connection could be opened to it any more.
+	usualConnections = 512
+	// usualBackoff is shorter than elsewhere: a function that cannot log in is of no use.
+	usualBackoff = 30 * time.Second
 )
 
 // ask collects it.
 func (r *reader) ask() *asked {
-	a := &asked{env: r.env, login: r.login(), listener: map[string]any{"type": "tcp", "tls_disable": true}, by: map[string]string{}}
+	a := &asked{env: r.env, login: r.login(), listener: map[string]any{"type": "tcp", "tls_disable": true, "max_connections": usualConnections}, by: map[string]string{}}
 	for _, k := range listenerKeys {
 		v := r.env[k.name]
 		switch {
@@ -290,6 +296,15 @@ func (o *over) settle(f *config.File, origins config.Origins, addressed bool) {
 		// A function asks for little at a time, and a pool with a bound costs a start more
 		// than all its requests.
 		f.TemplateConfig.MaxConnectionsPerHost = 0
+	}
+	if f.Vault.ClientTimeout >= s.InitBudget {
+		// What accepts a connection and says nothing is left in time for another try.
+		s.Attempt = s.InitBudget * 3 / 8
+	}
+	for _, a := range f.Logins() {
+		if origins.Of("auto_auth.method.max_backoff") == "default" {
+			a.Method.MaxBackoff = usualBackoff
+		}
 	}
 	if f.Vault.TLSSkipVerify {
 		s.Warnings = append(s.Warnings, "THE SERVER'S CERTIFICATE IS NOT VERIFIED ("+origins.Of("vault.tls_skip_verify")+"): whoever is between the function and the server gets the token and every secret")

@@ -48,6 +48,9 @@ type Settings struct {
 	FailOpen bool
 	// InitBudget is how long the start may take, never more than the platform grants.
 	InitBudget time.Duration
+	// Attempt bounds one request that the extension makes for itself, 0 for what
+	// File says.
+	Attempt time.Duration
 	// InitType is AWS_LAMBDA_INITIALIZATION_TYPE, "on-demand" when it is not set.
 	InitType string
 	// InitLogin has a function under SnapStart log in before its snapshot is taken.

@@ -58,7 +58,9 @@ type Options struct {
 	Version string
 	// Persist keeps tokens and leases over a restart; nil for nowhere.
 	Persist *persist.File
-	// DialTimeout, HTTP1 and Dial are those of vault.Config.
+	// Attempt is access.Options.Attempt; DialTimeout, HTTP1 and Dial are those of
+	// vault.Config.
+	Attempt     time.Duration
 	DialTimeout time.Duration
 	HTTP1       bool
 	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
@@ -144,7 +146,7 @@ func Build(f *config.File, o Options) (*Parts, error) {
 func (o Options) access(f *config.File) access.Options {
 	ao := access.Options{
 		Method: o.Method, Environ: o.Environ, Origins: o.Origins, Preserve: o.Preserve, Attempts: o.attempts,
-		Observer: o.Observer, Meter: o.Meter, Log: o.Log, Named: logging.Named, Version: o.Version, Dial: o.Dial, DialTimeout: o.DialTimeout, HTTP1: o.HTTP1,
+		Observer: o.Observer, Meter: o.Meter, Log: o.Log, Named: logging.Named, Version: o.Version, Dial: o.Dial, Attempt: o.Attempt, DialTimeout: o.DialTimeout, HTTP1: o.HTTP1,
 		Handover: func(a *config.AutoAuth) session.Handover { return kept(a, f, o) },
 	}
 	if o.Persist != nil {
