@@ -87,15 +87,21 @@ type plan struct {
 // what comes to its end meanwhile.
 const overdue = 2 * time.Second
 
+// takeMoved takes the keys that moved and that nobody was told of yet. The lock is
+// held.
+func (m *Manager) takeMoved() (keys []string) {
+	for key := range m.moved {
+		keys = append(keys, key)
+	}
+	clear(m.moved)
+	return keys
+}
+
 // plan takes from the queue what is to be done, as much as may be under way.
 func (m *Manager) plan(now time.Time, a ahead) plan {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := plan{idle: m.working == 0}
-	for key := range m.moved {
-		p.moved = append(p.moved, key)
-	}
-	clear(m.moved)
+	p := plan{moved: m.takeMoved(), idle: m.working == 0}
 	if m.id == nil {
 		return p
 	}

@@ -47,11 +47,7 @@ func (m *Manager) Tend(ctx context.Context, by time.Time, changed func(keys []st
 	crew.Wait()
 	now := cred.Wall(time.Now())
 	m.mu.Lock()
-	var moved []string
-	for key := range m.moved {
-		moved = append(moved, key)
-	}
-	clear(m.moved)
+	moved := m.takeMoved()
 	m.mu.Unlock()
 	if len(moved) > 0 {
 		changed(moved)
