@@ -27,11 +27,11 @@ type appRoleConfig struct {
 // appRole logs in with a role_id and, unless the role needs none, a secret_id.
 //
 // What was read once is kept in memory, so that a later login works when the
-// files are gone. Values in place are taken as they are, a wrapping token too. The secret_id's file is removed when the secret_id in it has
-// served: after the first login that succeeds, so that a run that ends before
-// (the server was down) can be repeated with the same, maybe single-use,
-// secret_id. A file with a wrapping token is removed as soon as it has been
-// unwrapped, for it is worth nothing from then on.
+// files are gone. Values in place are taken as they are, a wrapping token too. The
+// secret_id's file is removed when the secret_id in it has served: after the first
+// login that succeeds, so that a run that ends before (the server was down) can be
+// repeated with the same, maybe single-use, secret_id. A file with a wrapping token
+// is removed as soon as it has been unwrapped, for it is worth nothing from then on.
 type appRole struct {
 	watch
 	o            Options

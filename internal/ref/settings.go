@@ -19,14 +19,14 @@ const (
 	setTransitSize = "TRANSIT_BATCH_SIZE"
 )
 
-var all = [...]string{setFromPath, setIgnore, setPassthrough, setTransitKey, setTransitPath, setTransitSize}
+var settingNames = [...]string{setFromPath, setIgnore, setPassthrough, setTransitKey, setTransitPath, setTransitSize}
 
 // Settings are the variables that Find reads itself. They are of no use to the
 // program that is started.
 func Settings() []string {
 	var names []string
 	for _, prefix := range [...]string{"VAULT_", "BAO_"} {
-		for _, s := range all {
+		for _, s := range settingNames {
 			names = append(names, prefix+s)
 		}
 	}
@@ -41,7 +41,7 @@ func setting(name string) bool {
 			return false
 		}
 	}
-	return slices.Contains(all[:], rest)
+	return slices.Contains(settingNames[:], rest)
 }
 
 // settings reads them; env holds those that are set.
