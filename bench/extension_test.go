@@ -40,8 +40,9 @@ func TestTheGoalsOfExtensionsAreJudgedTurnByTurn(t *testing.T) {
 	r := extensionReport{
 		order: []extension{{name: nameFloorExt}, {name: nameExt, proxy: true}, {name: nameVLE, proxy: true}}, starts: []*startRace{free, limited},
 		lives: map[string]*life{nameExt: {
-			rss: []int64{12 * mb}, used: []int64{21 * mb}, warm: []time.Duration{100 * time.Microsecond}, shutdown: []time.Duration{400 * time.Millisecond},
+			rss: []int64{12 * mb}, used: []int64{21 * mb}, warm: warm{wall: []time.Duration{350 * time.Microsecond}}, shutdown: []time.Duration{400 * time.Millisecond},
 		}},
+		idle:    warm{wall: []time.Duration{250 * time.Microsecond}},
 		herds:   map[string]*stampedeOfStarts{nameExt: {logins: 51, reads: 50, failed: []error{errors.New("no one")}}},
 		weights: map[string]weight{nameExt: {binary: 9.1 * mb, zip: 3.5 * mb}},
 		hits:    raceOf("hit", map[string][]shot{nameExt: turns([]int{57, 19, 50}, 1400), nameBare: turns([]int{60, 20, 80}, 1000)}),

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +26,7 @@ type lambda struct {
 
 	registered, ready, runtime arrival
 	nexts                      chan time.Time
+	told                       atomic.Int64 // when the last event was sent, Unix nanoseconds
 	events                     chan string
 	broken                     chan error
 	done                       chan struct{}
@@ -106,6 +109,8 @@ func (p *lambda) next(w http.ResponseWriter, r *http.Request) {
 	select {
 	case e := <-p.events:
 		w.Header().Set("Lambda-Extension-Event-Identifier", "00000000-0000-4000-8000-000000000000")
+		w.Header().Set("Content-Length", strconv.Itoa(len(e)))
+		p.told.Store(time.Now().UnixNano())
 		_, _ = io.WriteString(w, e)
 	case <-p.done:
 	case <-r.Context().Done():
@@ -152,13 +157,12 @@ func (p *lambda) invoke(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	start := time.Now()
 	if err := p.send(ctx, string(event)); err != nil {
 		return 0, err
 	}
 	select {
 	case at := <-p.nexts:
-		return at.Sub(start), nil
+		return time.Duration(at.UnixNano() - p.told.Load()), nil
 	case <-p.ext.ended:
 		return 0, errors.New("it has ended" + tail(p.ext.log))
 	case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -18,10 +19,14 @@ import (
 
 // life is what an extension holds and takes after its start.
 type life struct {
-	rss, used []int64         // after init; after proxiedRequests
-	warm      []time.Duration // added to each invoke
+	rss, used []int64 // after init; after proxiedRequests
+	warm      warm
 	shutdown  []time.Duration
 }
+
+// warm is what invocations took until the next event was asked for: each of them, and
+// what each took of a processor, start by start.
+type warm struct{ wall, cpu []time.Duration }
 
 const (
 	proxiedRequests = 10000
@@ -34,6 +39,9 @@ const (
 func (t *tools) lives(ctx context.Context, s *stand, r *extensionReport) error {
 	r.lives = map[string]*life{}
 	for i := range lives {
+		if err := t.idler(ctx, r); err != nil {
+			return err
+		}
 		for _, e := range r.order {
 			fmt.Fprintf(os.Stderr, "\rbench: memory and warm invokes, turn %d of %d: %-20s", i+1, lives, e.name)
 			if r.lives[e.name] == nil {
@@ -54,6 +62,46 @@ func (t *tools) lives(ctx context.Context, s *stand, r *extensionReport) error {
 	return nil
 }
 
+// idler invokes an extension that does nothing.
+func (t *tools) idler(ctx context.Context, r *extensionReport) error {
+	p, err := newLambda()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	p.ext, _, err = t.exec(p.url, []string{t.trivial, "extension"}, filepath.Join(t.work, "idle.log"), nil)
+	if err != nil {
+		return err
+	}
+	defer p.ext.kill()
+	close(p.launched)
+	if err := p.await(ctx, &p.ready); err != nil {
+		return fmt.Errorf("an extension that does nothing: %w", err)
+	}
+	return p.invokes(ctx, &r.idle)
+}
+
+// invokes notes what each of several invocations took, and what CPU all of them.
+func (p *lambda) invokes(ctx context.Context, w *warm) error {
+	before, err := p.ext.cpu()
+	if err != nil {
+		return err
+	}
+	for range invokes {
+		if err := wait(ctx, invokePause); err != nil {
+			return err
+		}
+		d, err := p.invoke(ctx)
+		if err != nil {
+			return err
+		}
+		w.wall = append(w.wall, d)
+	}
+	after, err := p.ext.cpu()
+	w.cpu = append(w.cpu, (after-before)/invokes)
+	return err
+}
+
 func (t *tools) live(ctx context.Context, e extension, on *started, l *life) error {
 	if err := wait(ctx, 200*time.Millisecond); err != nil {
 		return err
@@ -63,15 +111,8 @@ func (t *tools) live(ctx context.Context, e extension, on *started, l *life) err
 		return err
 	}
 	l.rss = append(l.rss, m.rss)
-	for range invokes {
-		if err := wait(ctx, invokePause); err != nil {
-			return err
-		}
-		d, err := on.invoke(ctx)
-		if err != nil {
-			return err
-		}
-		l.warm = append(l.warm, d)
+	if err := on.invokes(ctx, &l.warm); err != nil {
+		return err
 	}
 	if e.proxy {
 		if err := askProxy(ctx, proxiedRequests); err != nil {

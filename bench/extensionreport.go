@@ -20,6 +20,7 @@ type extensionReport struct {
 	starts    []*startRace
 	unlimited error // why no start was limited
 	lives     map[string]*life
+	idle      warm // of an extension that does nothing
 	herds     map[string]*stampedeOfStarts
 	hits      *race
 	weights   map[string]weight
@@ -88,9 +89,9 @@ func (c *startRace) print(w io.Writer, order []extension) {
 		}
 		fmt.Fprintln(w)
 	}
-	for _, a := range []string{nameExt, nameFullExt} {
+	for _, a := range []string{nameExt, nameFullExt, nameFloorExt} {
 		for _, b := range []string{nameFloorExt, nameVLE} {
-			if !c.has(a, b) {
+			if a == b || !c.has(a, b) {
 				continue
 			}
 			fmt.Fprintf(w, "  %-32s CPU %.2f x, wall %.2f x", a+" / "+b, c.ratio(a, b, cpuOf), c.ratio(a, b, wallOf))
@@ -112,7 +113,9 @@ func (r *extensionReport) printLives(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "\nresident memory, %d warm invokes of each of %d starts, end, and what there is to load\n", invokes, lives)
-	fmt.Fprintf(w, "  %-18s %12s %18s %12s %8s %12s %10s %8s\n", "", "RSS MB", fmt.Sprintf("after %d reqs", proxiedRequests), "invoke ms", "p99", "shutdown ms", "binary MB", "zip MB")
+	fmt.Fprintf(w, "  (an extension that does nothing asks for the next event after %.3f ms, p99 %.3f, and takes %.3f ms of CPU)\n",
+		ms(quantile(r.idle.wall, 0.5)), ms(quantile(r.idle.wall, 0.99)), ms(quantile(r.idle.cpu, 0.5)))
+	fmt.Fprintf(w, "  %-18s %12s %18s %12s %8s %8s %12s %10s %8s\n", "", "RSS MB", fmt.Sprintf("after %d reqs", proxiedRequests), "invoke ms", "p99", "CPU ms", "shutdown ms", "binary MB", "zip MB")
 	for _, e := range r.order {
 		l := r.lives[e.name]
 		if l == nil {
@@ -122,8 +125,8 @@ func (r *extensionReport) printLives(w io.Writer) {
 		if e.proxy {
 			used = fmt.Sprintf("%.1f", mbOf(quantile(l.used, 0.5)))
 		}
-		fmt.Fprintf(w, "  %-18s %12.1f %18s %12.3f %8.3f %12.1f %10.2f %8.2f\n", e.name, mbOf(quantile(l.rss, 0.5)), used,
-			ms(quantile(l.warm, 0.5)), ms(quantile(l.warm, 0.99)), ms(quantile(l.shutdown, 0.5)), mbOf(r.weights[e.name].binary), mbOf(r.weights[e.name].zip))
+		fmt.Fprintf(w, "  %-18s %12.1f %18s %12.3f %8.3f %8.3f %12.1f %10.2f %8.2f\n", e.name, mbOf(quantile(l.rss, 0.5)), used,
+			ms(quantile(l.warm.wall, 0.5)), ms(quantile(l.warm.wall, 0.99)), ms(quantile(l.warm.cpu, 0.5)), ms(quantile(l.shutdown, 0.5)), mbOf(r.weights[e.name].binary), mbOf(r.weights[e.name].zip))
 	}
 }
 
@@ -162,7 +165,7 @@ func (r *extensionReport) goals() []goal {
 		g = append(g,
 			atMost("resident after init", mbOf(quantile(l.rss, 0.5)), 13, " MB"),
 			atMost(fmt.Sprintf("resident after %d proxied requests", proxiedRequests), mbOf(quantile(l.used, 0.5)), 20, " MB"),
-			atMost("added to a warm invoke", ms(quantile(l.warm, 0.5)), 0.2, " ms"),
+			atMost("added to a warm invoke", ms(quantile(l.warm.wall, 0.5)-quantile(r.idle.wall, 0.5)), 0.2, " ms"),
 			atMost("end after SHUTDOWN", ms(quantile(l.shutdown, 0.5)), 300, " ms"))
 	}
 	if weight, ok := r.weights[nameExt]; ok {
