@@ -34,7 +34,9 @@ func (e *extension) loop() error {
 			e.Log.Debug("shutting down", "reason", ev.Reason)
 			return nil
 		case ev.Type == eventInvoke:
-			e.invoke(ev)
+			if err := e.invoke(ev); err != nil {
+				return err
+			}
 		default:
 			e.Log.Debug("an event that is not known", "type", ev.Type)
 		}
@@ -44,7 +46,10 @@ func (e *extension) loop() error {
 // invoke does what is due, or will be before the invocation's end, while the
 // function runs; the process may be frozen as soon as the next event is asked for.
 // Mostly there is nothing to do.
-func (e *extension) invoke(ev event) {
+//
+// Its error, which the platform was told, is that what a start would have failed for
+// failed in the first one after a snapshot.
+func (e *extension) invoke(ev event) error {
 	e.gate.until.Store(ev.Deadline)
 	if !e.invoked {
 		// Between the start and now there may have been a snapshot, and many copies.
@@ -57,7 +62,7 @@ func (e *extension) invoke(ev event) {
 		by = began.Add(hold) // it is not over when we are told of it: one of the clocks is wrong
 	}
 	if e.opened && !e.due(by) {
-		return
+		return nil
 	}
 	wait := hold
 	if !e.opened {
@@ -67,12 +72,19 @@ func (e *extension) invoke(ev event) {
 	defer cancel()
 	e.all.anew()
 	err := e.tend(ctx, e.all, by)
+	if err != nil && !e.opened && !e.FailOpen && e.ctx.Err() == nil {
+		kind, message := describe(err)
+		e.Log.Error("the function cannot go on", "stage", kind, "error", message)
+		e.complain(atExit, kind, message)
+		return err
+	}
 	e.open()
 	e.all.rest(began, time.Now())
 	e.tell(err)
 	if !e.all.failing() {
 		e.ready()
 	}
+	return nil
 }
 
 // again is how often it is told what is still not as it should be.
