@@ -213,7 +213,7 @@ func isEmpty(n *node) bool {
 }
 
 func (b Block) unknown(e *entry, known []string, probs *Problems) {
-	hint := closest(e.key, known)
+	hint := Closest(e.key, known)
 	if hint == "" && len(known) > 0 {
 		hint = "known are " + strings.Join(known, ", ")
 	}

@@ -299,7 +299,7 @@ func (c *checker) exec() {
 	case signal:
 		c.signal(changes, name)
 	case e.RestartOnSecretChanges != "always" && e.RestartOnSecretChanges != "never":
-		hint := closest(e.RestartOnSecretChanges, []string{"always", "never"})
+		hint := Closest(e.RestartOnSecretChanges, []string{"always", "never"})
 		c.problem(changes, "must be always, never, or signal: and a signal's name", hint)
 	}
 }

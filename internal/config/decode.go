@@ -122,7 +122,7 @@ func (d *decoder) unknown(b *body, e *entry, k *key) {
 	if b.st.name == "" {
 		where = "a top-level key"
 	}
-	hint := closest(e.key, names(b.st.keys))
+	hint := Closest(e.key, names(b.st.keys))
 	if hint == "" && b.st.stray != "" {
 		hint = b.st.stray
 	} else if hint == "" {
@@ -239,7 +239,7 @@ func (d *decoder) checkOneOf(k *key, path string, n *node) {
 			return
 		}
 	}
-	hint := closest(n.text, k.oneOf)
+	hint := Closest(n.text, k.oneOf)
 	d.problem(n.off, path, fmt.Sprintf("must be %s, not %q", orList(k.oneOf), n.text), hint)
 }
 

@@ -32,10 +32,6 @@ func Variable(path string) string {
 	return ""
 }
 
-// Closest is the hint `did you mean ...?` for a word that is none of those known, ""
-// when it resembles none.
-func Closest(word string, known []string) string { return closest(word, known) }
-
 // Sets says whether what was loaded sets a key, by its dotted path.
 func (l *Loaded) Sets(path string) bool {
 	_, ok := l.File.where.set[path]

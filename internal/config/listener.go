@@ -30,7 +30,7 @@ func (c *checker) listeners() {
 		}
 		for _, name := range l.TLSCipherSuites {
 			if !slices.Contains(cipherSuites(), name) {
-				c.problem(at+".tls_cipher_suites", fmt.Sprintf("does not know %q", name), closest(name, cipherSuites()))
+				c.problem(at+".tls_cipher_suites", fmt.Sprintf("does not know %q", name), Closest(name, cipherSuites()))
 			}
 		}
 		if l.Type == "unix" && l.Address == "" {

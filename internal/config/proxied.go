@@ -81,7 +81,7 @@ func (c *checker) lent() {
 		taken[name] = true
 		switch a := f.identity(name); {
 		case a == nil:
-			c.problem(at, fmt.Sprintf("there is no auto_auth of the name %q", name), closest(name, f.identityNames()))
+			c.problem(at, fmt.Sprintf("there is no auto_auth of the name %q", name), Closest(name, f.identityNames()))
 		case f.Lending() == AutoAuthTokenNo:
 			c.problem(at, "lends nothing: use_auto_auth_token is off", "add api_proxy { use_auto_auth_token = true }")
 		case a != f.AutoAuth && a.Method.WrapTTL > 0:

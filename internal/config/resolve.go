@@ -192,10 +192,10 @@ func (r *resolver) settle() {
 	if l, ok := logLevels[strings.ToLower(strings.TrimSpace(f.LogLevel))]; ok {
 		f.LogLevel = l
 	} else {
-		r.problem("log_level", "must be trace, debug, info, warn or error", closest(f.LogLevel, slices.Sorted(maps.Keys(logLevels))))
+		r.problem("log_level", "must be trace, debug, info, warn or error", Closest(f.LogLevel, slices.Sorted(maps.Keys(logLevels))))
 	}
 	if f.LogFormat = strings.ToLower(strings.TrimSpace(f.LogFormat)); f.LogFormat != "standard" && f.LogFormat != "json" {
-		r.problem("log_format", "must be standard or json", closest(f.LogFormat, []string{"standard", "json"}))
+		r.problem("log_format", "must be standard or json", Closest(f.LogFormat, []string{"standard", "json"}))
 	}
 	if strings.ContainsAny(filepath.Base(f.LogFile), "*?[") {
 		r.problem("log_file", "may not hold the characters * ? [", "old log files are found by a pattern made from the name")

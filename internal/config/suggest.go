@@ -17,8 +17,9 @@ func elsewhere(key, where string) string {
 	return fmt.Sprintf("it is not %s; it belongs to %s", where, strings.Join(homes, " or "))
 }
 
-// closest is "did you mean ...?", or "" when nothing is close.
-func closest(word string, known []string) string {
+// Closest is the hint "did you mean ...?" for a word that is none of those known, ""
+// when it resembles none.
+func Closest(word string, known []string) string {
 	if len(word) > 64 {
 		return ""
 	}
