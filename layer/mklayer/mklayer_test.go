@@ -20,26 +20,45 @@ import (
 // root is where the program runs.
 const root = "../.."
 
-// made runs the program, but for the long way to compress, into a new directory.
-func made(t *testing.T, flavour string, arches ...string) string {
-	t.Helper()
-	out := t.TempDir()
-	b := builder{version: "v0.0.0-test", tags: "timberjack_nozstd", dir: root}
-	if err := run(b, out, []string{flavour}, arches); err != nil {
-		t.Fatal(err)
-	}
-	return out
+// maker is the program as make builds it: the race detector, with which this test may
+// be built, would compress for minutes.
+var maker string
+
+// usual holds the layers that most tests look at.
+var usual string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "mklayer-test-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		maker, usual = filepath.Join(dir, "mklayer"), filepath.Join(dir, "usual")
+		if out, err := exec.Command("go", "build", "-o", maker, ".").CombinedOutput(); err != nil {
+			panic(string(out))
+		}
+		return m.Run()
+	}())
 }
 
-// maker builds the program as make does: the race detector, with which this test may
-// be built, would compress for minutes.
-func maker(t *testing.T) string {
+// into makes layers in a directory, as make layer does.
+func into(t *testing.T, out, flavour, arches string, environ ...string) {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "mklayer")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+	cmd := exec.Command(maker, "-version", "v0.0.0-test", "-tags", "timberjack_nozstd", "-flavour", flavour, "-arch", arches, "-out", out)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), environ...)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return bin
+}
+
+// small is a directory with the small layers, made once.
+func small(t *testing.T) string {
+	t.Helper()
+	if _, err := os.Stat(usual); err != nil {
+		into(t, usual, "small", "amd64,arm64")
+	}
+	return usual
 }
 
 func read(t *testing.T, dir, name string) []byte {
@@ -62,19 +81,11 @@ const (
 )
 
 func TestALayerIsWhatLambdaStarts(t *testing.T) {
-	bin := maker(t)
-	for flavour, arches := range map[string][]string{"small": {"amd64", "arm64"}, "full": {"amd64"}} {
-		t.Run(flavour, func(t *testing.T) {
-			dir := t.TempDir()
-			args := []string{"-version", "v0.0.0-test", "-tags", "timberjack_nozstd", "-flavour", flavour, "-arch", strings.Join(arches, ","), "-out", dir}
-			cmd := exec.Command(bin, args...)
-			cmd.Dir = root
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			for _, arch := range arches {
-				t.Run(arch, func(t *testing.T) { checkLayer(t, read(t, dir, layers[flavour].name+"-"+arch+".zip"), flavour, arch) })
-			}
+	full := t.TempDir()
+	into(t, full, "full", "amd64")
+	for _, l := range []struct{ dir, flavour, arch string }{{small(t), "small", "amd64"}, {small(t), "small", "arm64"}, {full, "full", "amd64"}} {
+		t.Run(l.flavour+" "+l.arch, func(t *testing.T) {
+			checkLayer(t, read(t, l.dir, layers[l.flavour].name+"-"+l.arch+".zip"), l.flavour, l.arch)
 		})
 	}
 }
@@ -159,28 +170,19 @@ func checkProgram(t *testing.T, f *zip.File, flavour, arch string) {
 	}
 }
 
+// Nothing that a user's shell says about Go gets into a layer.
 func TestALayerIsTheSameBitByBitWhenItIsMadeAgain(t *testing.T) {
-	one, two := made(t, "small", "amd64", "arm64"), made(t, "small", "amd64", "arm64")
-	names, err := os.ReadDir(one)
+	again := t.TempDir()
+	into(t, again, "small", "amd64,arm64",
+		"GOFLAGS=-race", "GOAMD64=v3", "CGO_ENABLED=1", "GOOS=windows", "GOARCH=arm", "TZ=Asia/Tokyo", "GOFIPS140=latest")
+	names, err := os.ReadDir(again)
 	if err != nil || len(names) != 4 {
 		t.Fatalf("%v, %v", names, err)
 	}
 	for _, n := range names {
-		if !bytes.Equal(read(t, one, n.Name()), read(t, two, n.Name())) {
+		if !bytes.Equal(read(t, small(t), n.Name()), read(t, again, n.Name())) {
 			t.Errorf("%s differs", n.Name())
 		}
-	}
-}
-
-// Nothing that a user's shell says about Go gets into a layer.
-func TestALayerDoesNotDependOnTheEnvironment(t *testing.T) {
-	one := made(t, "small", "amd64")
-	for k, v := range map[string]string{"GOFLAGS": "-race", "GOAMD64": "v3", "CGO_ENABLED": "1", "GOOS": "windows", "GOARCH": "arm", "TZ": "Asia/Tokyo", "GOFIPS140": "latest"} {
-		t.Setenv(k, v)
-	}
-	two := made(t, "small", "amd64")
-	if name := "latchkey-extension-amd64.zip"; !bytes.Equal(read(t, one, name), read(t, two, name)) {
-		t.Errorf("%s differs", name)
 	}
 }
 
@@ -225,7 +227,7 @@ func TestAFlavourThatIsNotThereIsNamed(t *testing.T) {
 }
 
 func TestTheBillOfMaterialsNamesWhatIsInTheZip(t *testing.T) {
-	dir := made(t, "small", "arm64")
+	dir := small(t)
 	dec := json.NewDecoder(bytes.NewReader(read(t, dir, "latchkey-extension-arm64.cdx.json")))
 	dec.DisallowUnknownFields()
 	var d document
