@@ -121,7 +121,7 @@ var vaultStanza = stanza{
 		{name: "address", typ: tString, def: "https://127.0.0.1:8200", env: "ADDR", flag: "address", doc: "The server's URL. An empty string counts as not set.", at: func(t any) any { return &t.(*Vault).Address }},
 		{name: "namespace", typ: tString, env: "NAMESPACE", flag: "namespace", doc: "The namespace of every request that names none of its own.", at: func(t any) any { return &t.(*Vault).Namespace }},
 		{name: "ca_cert", typ: tString, env: "CACERT", flag: "ca-cert", doc: "A file of CA certificates, PEM; wins over ca_path.", at: func(t any) any { return &t.(*Vault).CACert }},
-		{name: "ca_cert_bytes", typ: tString, notInFile: true, env: "CACERT_BYTES", doc: "CA certificates themselves, PEM; win over ca_cert.", at: func(t any) any { return &t.(*Vault).CACertPEM }},
+		{name: "ca_cert_bytes", typ: tString, notInFile: true, env: "CACERT_BYTES", doc: "CA certificates themselves, PEM; win over ca_path, and ca_cert over them.", at: func(t any) any { return &t.(*Vault).CACertPEM }},
 		{name: "ca_path", typ: tString, env: "CAPATH", flag: "ca-path", doc: "A directory of CA certificates, PEM.", at: func(t any) any { return &t.(*Vault).CAPath }},
 		{name: "client_cert", typ: tString, env: "CLIENT_CERT", flag: "client-cert", doc: "The client's certificate, PEM; needs client_key.", at: func(t any) any { return &t.(*Vault).ClientCert }},
 		{name: "client_key", typ: tString, env: "CLIENT_KEY", flag: "client-key", doc: "The key of client_cert, PEM.", at: func(t any) any { return &t.(*Vault).ClientKey }},

@@ -44,7 +44,7 @@ var table = []variable{
 
 	{name: "VAULT_NAMESPACE", of: fromAPI, doc: "The namespace of the login, of files, and of requests through the proxy that name none.", differs: "The proxy ignores it."},
 	{name: "VAULT_CACERT", of: fromAPI, doc: "A file of CA certificates, PEM, such as one in /opt or /var/task."},
-	{name: "VAULT_CACERT_BYTES", of: fromAPI, doc: "CA certificates themselves, PEM; win over `VAULT_CACERT`."},
+	{name: "VAULT_CACERT_BYTES", of: fromAPI, doc: "CA certificates themselves, PEM; `VAULT_CACERT` wins over them."},
 	{name: "VAULT_CAPATH", of: fromAPI, doc: "A directory of CA certificates, PEM."},
 	{name: "VAULT_CLIENT_CERT", of: fromAPI, doc: "The client's certificate, PEM; needs `VAULT_CLIENT_KEY`."},
 	{name: "VAULT_CLIENT_KEY", of: fromAPI, doc: "Its key, PEM."},
