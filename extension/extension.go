@@ -100,7 +100,8 @@ type extension struct {
 var errEnd = errors.New("the extension ends")
 
 // Run serves until the platform says that it is over, or ctx ends; both are no
-// errors. An error is one that the platform was told of, if it could be.
+// errors, but that ctx ends the start. Any other error is one that the platform was
+// told of, if it could be.
 //
 // A failure at the porch is kept until we are registered, because only who is
 // registered may report one.
