@@ -1,6 +1,7 @@
 package execwrap
 
 import (
+	"slices"
 	"strings"
 
 	"latchkey/internal/envwire"
@@ -39,7 +40,7 @@ func build(env []string, a envwire.Answer) (next, left []string) {
 func without(env, names []string) []string {
 	out := make([]string, 0, len(env))
 	for _, entry := range env {
-		if name, _, _ := strings.Cut(entry, "="); !envwire.Matches(names, name) {
+		if name, _, _ := strings.Cut(entry, "="); !slices.Contains(names, name) {
 			out = append(out, entry)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 
 	"latchkey/internal/cred"
@@ -218,6 +217,3 @@ var connection = [...]string{
 	"ADDR", "AGENT_ADDR", "CACERT", "CACERT_BYTES", "CAPATH", "CLIENT_CERT", "CLIENT_KEY", "CLIENT_TIMEOUT",
 	"SKIP_VERIFY", "NAMESPACE", "TLS_SERVER_NAME", "MAX_RETRIES", "RATE_LIMIT", "SRV_LOOKUP",
 }
-
-// quote is for names that come from elsewhere, in errors.
-func quote(s string) string { return strconv.Quote(s) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"latchkey/internal/cred"
@@ -233,7 +234,7 @@ func (p *Plan) spread(ctx context.Context, s source, a answers, values map[strin
 		}
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00"):
-			errs = append(errs, fail(quote(name), errors.New("is no name that a variable can have")))
+			errs = append(errs, fail(strconv.Quote(name), errors.New("is no name that a variable can have")))
 			continue
 		case envwire.Matches(reserved, name) || envwire.Matches(p.o.Reserved, name):
 			errs = append(errs, fail(name, errors.New("decides what code a program runs, or how it is run: "+

@@ -61,7 +61,7 @@ func (p *Plan) settings(env map[string]string) error {
 	if v, name := get(setIgnore); v != "" {
 		b, err := strconv.ParseBool(v)
 		if err != nil {
-			refuse(name, quote(v)+" is neither true nor false")
+			refuse(name, strconv.Quote(v)+" is neither true nor false")
 		}
 		p.ignore = b
 	}
@@ -71,7 +71,7 @@ func (p *Plan) settings(env map[string]string) error {
 			// Any key will do: what is looked at are the path and the version.
 			parts, err := grammar.Parse(name, "vault:"+path+"#*#"+version)
 			if err != nil {
-				refuse(name, quote(s)+": "+err.Error())
+				refuse(name, strconv.Quote(s)+": "+err.Error())
 				continue
 			}
 			r, _ := request(parts[0])
@@ -85,14 +85,14 @@ func (p *Plan) settings(env map[string]string) error {
 	p.transit.key, _ = get(setTransitKey)
 	if v, name := get(setTransitPath); v != "" {
 		if p.transit.path = strings.Trim(v, "/"); p.transit.path == "" {
-			refuse(name, quote(v)+" is no path")
+			refuse(name, strconv.Quote(v)+" is no path")
 		}
 	}
 	if v, name := get(setTransitSize); v != "" {
 		n, err := strconv.Atoi(v)
 		switch {
 		case err != nil || n < 0:
-			refuse(name, quote(v)+" is no number of values")
+			refuse(name, strconv.Quote(v)+" is no number of values")
 		case n > 0:
 			p.transit.size = n
 		}

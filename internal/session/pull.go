@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -198,19 +199,10 @@ func (p *Pulled) hold(ctx context.Context, at time.Time, news <-chan struct{}) b
 	return retry.Until(ctx, at, news) != retry.Ended
 }
 
-// none is the error of who gets no token, because of the first of whys that is one.
-func (p *Pulled) none(ctx context.Context, whys ...error) error {
-	return &vault.Error{Kind: vault.ErrNotLoggedIn, Op: "lend a token of", Path: p.s.o.Mount, Cause: first(ctx, whys...)}
-}
-
-// first is the first of whys that is an error, or why ctx ended.
-func first(ctx context.Context, whys ...error) error {
-	for _, why := range whys {
-		if why != nil {
-			return why
-		}
-	}
-	return context.Cause(ctx)
+// none is the error of who gets no token: because of why, else of the last failure, else
+// of what ended ctx.
+func (p *Pulled) none(ctx context.Context, why, last error) error {
+	return &vault.Error{Kind: vault.ErrNotLoggedIn, Op: "lend a token of", Path: p.s.o.Mount, Cause: cmp.Or(why, last, context.Cause(ctx))}
 }
 
 // lookAtClock has what the session knows go by a clock that was set back.
@@ -259,7 +251,7 @@ func (p *Pulled) Tend(ctx context.Context, by time.Time) error {
 		case a.do == rest, !a.needed && (a.held || ctx.Err() != nil):
 			return nil
 		case ctx.Err() != nil, a.refused, a.held && !p.hold(ctx, a.at, nil):
-			return a.failed(failures, first(ctx, why, a.err))
+			return a.failed(failures, cmp.Or(why, a.err, context.Cause(ctx)))
 		case a.held:
 			continue
 		}
