@@ -106,16 +106,9 @@ var errEnd = errors.New("the extension ends")
 // A failure at the porch is kept until we are registered, because only who is
 // registered may report one.
 func Run(ctx context.Context, j Job) error {
-	e := &extension{Job: j, api: newRuntimeAPI(j.API, j.Name), began: time.Now()}
-	if e.gate == nil {
-		e.gate = newGate()
-	}
-	e.ctx, e.end = context.WithCancelCause(ctx)
-	e.early, e.late = paceAll(j.Early), paceAll(j.Late)
-	e.all = slices.Concat(e.early, e.late)
+	e := begin(ctx, j)
 	defer e.goodbye()
-
-	budget, cancel := context.WithTimeoutCause(e.ctx, j.Budget, fmt.Errorf("the start may take %s (LATCHKEY_INIT_BUDGET)", j.Budget))
+	budget, cancel := e.budget()
 	defer cancel()
 	wrong := e.porch(budget)
 	if err := e.register(budget); err != nil {
@@ -136,6 +129,23 @@ func Run(ctx context.Context, j Job) error {
 		e.Started()
 	}
 	return e.loop()
+}
+
+// begin is a Job of which nothing has happened yet.
+func begin(ctx context.Context, j Job) *extension {
+	e := &extension{Job: j, api: newRuntimeAPI(j.API, j.Name), began: time.Now()}
+	if e.gate == nil {
+		e.gate = newGate()
+	}
+	e.ctx, e.end = context.WithCancelCause(ctx)
+	e.early, e.late = paceAll(j.Early), paceAll(j.Late)
+	e.all = slices.Concat(e.early, e.late)
+	return e
+}
+
+// budget is the time that the start may take.
+func (e *extension) budget() (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(e.ctx, e.Budget, fmt.Errorf("the start may take %s (LATCHKEY_INIT_BUDGET)", e.Budget))
 }
 
 // porch does what has to be done before the function's own code runs: the platform

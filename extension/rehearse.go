@@ -2,9 +2,6 @@ package extension
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"time"
 )
 
 // Rehearse does once, outside of Lambda, what a start does: it opens the listeners,
@@ -15,16 +12,9 @@ import (
 // The error is that of a start.
 func Rehearse(ctx context.Context, j Job) error {
 	j.Deferred = false
-	e := &extension{Job: j, began: time.Now()}
-	if e.gate == nil {
-		e.gate = newGate()
-	}
-	e.ctx, e.end = context.WithCancelCause(ctx)
-	e.early, e.late = paceAll(j.Early), paceAll(j.Late)
-	e.all = slices.Concat(e.early, e.late)
+	e := begin(ctx, j)
 	defer e.goodbye()
-
-	budget, cancel := context.WithTimeoutCause(e.ctx, j.Budget, fmt.Errorf("the start may take %s (LATCHKEY_INIT_BUDGET)", j.Budget))
+	budget, cancel := e.budget()
 	defer cancel()
 	err := e.porch(budget)
 	if err == nil {
