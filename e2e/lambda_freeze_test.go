@@ -21,7 +21,8 @@ import (
 // runs, and of what was under way when the platform took the floor away.
 var lambdaFrozen = map[string]func(*lambdaScene){
 	"a token that ended while frozen is replaced inside the invocation": func(s *lambdaScene) {
-		s.role(vaulttest.Map{"token_ttl": "1s", "token_max_ttl": "1s"})
+		// Long enough for a login and a read on a busy machine.
+		s.role(vaulttest.Map{"token_ttl": "3s", "token_max_ttl": "3s"})
 		e := s.start(s.options(s.usual("VAULT_TOKEN_EXPIRY_GRACE_PERIOD=100ms")...))
 		s.inits(e)
 		for range 2 {
@@ -134,13 +135,24 @@ var lambdaFrozen = map[string]func(*lambdaScene){
 		o.Timeout = 2 * time.Second
 		e := s.start(o)
 		s.inits(e)
-		stop := s.Front.Rude(vaulttest.Match{Path: s.path}, vaulttest.Rudeness{Hang: true})
-		a := s.do(e, s.get(s.path))
-		if a.Status < 500 || a.Longest > 2000 {
-			s.Errorf("after %.0f ms: %d %s", a.Longest, a.Status, a.Text)
+		var err error
+		// It has a tenth of a second to hear of it, which a busy machine may use up once.
+		for range 3 {
+			stop := s.Front.Rude(vaulttest.Match{Path: s.path}, vaulttest.Rudeness{Hang: true})
+			var r lambdatest.Result
+			r, err = e.Invoke(s.get(s.path))
+			stop()
+			if err != nil {
+				continue
+			}
+			var a task.Answer
+			if err := r.Into(&a); err != nil || a.Status < 500 || a.Longest > 2000 {
+				s.Errorf("%v, after %.0f ms: %d %s", err, a.Longest, a.Status, a.Text)
+			}
+			s.reads(e)
+			return
 		}
-		stop()
-		s.reads(e)
+		s.Fatal(err)
 	},
 	"frozen in the middle of a request": func(s *lambdaScene) {
 		p := s.ours(s.options(s.usual()...))

@@ -38,13 +38,10 @@ func lambdaSamples(elem ...string) string {
 
 // lambdaLayer is the small layer, unpacked, and made once. It stands for /opt.
 var lambdaLayer = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "latchkey-lambda-")
+	dir, err := scratch()
 	if err != nil {
 		return "", err
 	}
-	mu.Lock()
-	trash = append(trash, dir)
-	mu.Unlock()
 	cmd := exec.Command("go", "run", "./layer/mklayer", "-flavour", "small", "-arch", runtime.GOARCH, "-unpacked", "-out", dir)
 	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -62,11 +59,7 @@ var lambdaLayer = sync.OnceValues(func() (string, error) {
 // runtimes say how a function of each language is started: they make an executable
 // file in dir, with what it needs, and return its path.
 var runtimes = map[string]func(t *testing.T, dir string) string{
-	"Go": func(t *testing.T, dir string) string {
-		bin := filepath.Join(dir, "bootstrap")
-		runIn(t, lambdaSamples("go"), "go", "build", "-tags", "lambda.norpc", "-o", bin, ".")
-		return bin
-	},
+	"Go": func(t *testing.T, _ string) string { return goSample(t) },
 	"Python": func(t *testing.T, dir string) string {
 		into(t, dir, lambdaSamples("python", "app.py"), "testdata/lambda/runtime.py")
 		need(t, "python3")
@@ -102,6 +95,43 @@ var runtimes = map[string]func(t *testing.T, dir string) string{
 		runIn(t, ".", "javac", append([]string{"--release", "17", "-d", dir, "testdata/lambda/Runtime.java"}, sources...)...)
 		return script(t, dir, need(t, "java"), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", dir, "Runtime")
 	},
+}
+
+// goSample is the function in Go, built once, in a directory where it may be
+// /var/task/function.
+func goSample(t *testing.T) string {
+	t.Helper()
+	path, err := goFunction()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var goFunction = sync.OnceValues(func() (string, error) {
+	dir, err := scratch()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "function")
+	cmd := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", path, ".")
+	cmd.Dir = lambdaSamples("go")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// scratch is a directory that all tests have in common.
+func scratch() (string, error) {
+	dir, err := os.MkdirTemp("", "latchkey-lambda-")
+	if err != nil {
+		return "", err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	trash = append(trash, dir)
+	return dir, nil
 }
 
 // need finds a program, or skips the test.
@@ -304,8 +334,7 @@ func TestTheGoSampleNeedsNoShellToGetItsEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	runIn(t, lambdaSamples("go"), "go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(dir, "function"), ".")
+	dir := filepath.Dir(goSample(t))
 	text, err := os.ReadFile(lambdaSamples("go", "bootstrap"))
 	if err != nil {
 		t.Fatal(err)

@@ -65,13 +65,10 @@ var lambdaBinaries = func() map[string]func() (string, error) {
 }()
 
 func lambdaBuild(build func(module, pkg, dir string) (string, error), pkg string) (string, error) {
-	dir, err := os.MkdirTemp("", "latchkey-lambda-")
+	dir, err := scratch()
 	if err != nil {
 		return "", err
 	}
-	mu.Lock()
-	trash = append(trash, dir)
-	mu.Unlock()
 	return build("..", pkg, dir)
 }
 
@@ -159,7 +156,7 @@ func (s *lambdaScene) usual(more ...string) []string {
 	return list
 }
 
-// usualOptions are those of a platform with the small extension.
+// options are those of a platform with the small extension.
 func (s *lambdaScene) options(env ...string) lambdatest.Options {
 	s.Helper()
 	// The limits are those of a test on a busy machine; a case that is about limits
@@ -325,7 +322,7 @@ func (s *lambdaScene) accessors() []string {
 	return all
 }
 
-// overs waits until the server knows no token of the accessors any more.
+// over waits until the server knows no token of the accessors any more.
 func (s *lambdaScene) over(accessors []string) {
 	s.Helper()
 	if len(accessors) == 0 {
