@@ -126,7 +126,7 @@ var lambdaFailures = map[string]func(*lambdaScene){
 		stop()
 		s.eventually("the proxy's recovery", func() bool { return s.do(e, s.get(s.path)).Status == 200 })
 		s.eventually("the file", func() bool { return s.do(e, task.Task{Do: "read", Path: s.file}).Error == "" })
-		s.gentlyOn(e, e.Shutdown("spindown"))
+		s.gently(e.Shutdown("spindown"))
 	},
 	"open: settings that make no sense end the start all the same": func(s *lambdaScene) {
 		s.fails(s.start(s.options(s.usual("LATCHKEY_FAIL=open", "VAULT_RUN_MODE=prox")...)), "Extension.ConfigInvalid", "VAULT_RUN_MODE")

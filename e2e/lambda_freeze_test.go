@@ -211,7 +211,7 @@ var lambdaFrozen = map[string]func(*lambdaScene){
 			s.Fatal(err)
 		}
 		s.eventually("an answer", func() bool { return s.do(e, s.get("plain/app")).Status == 200 })
-		s.gentlyOn(e, e.Shutdown("spindown"))
+		s.gently(e.Shutdown("spindown"))
 	},
 	"a crash of the function is its own": func(s *lambdaScene) {
 		e := s.start(s.options(s.usual()...))

@@ -34,7 +34,7 @@ var lambdaStarts = map[string]func(*lambdaScene){
 		if s.reads(e) != "one" || s.logins() != 1 {
 			s.Errorf("%d logins", s.logins())
 		}
-		s.gentlyOn(e, e.Shutdown("spindown"))
+		s.gently(e.Shutdown("spindown"))
 	},
 	"with the proxy alone, a request of the function's static code waits for the login": func(s *lambdaScene) {
 		s.Front.Rude(vaulttest.Match{Method: "PUT", Path: "auth/" + s.mount + "/login"}, vaulttest.Rudeness{Times: 1, Delay: time.Second})
@@ -100,7 +100,7 @@ var lambdaStarts = map[string]func(*lambdaScene){
 		o.Name = "my-secrets.v2"
 		e := s.start(o)
 		s.inits(e)
-		s.gentlyOn(e, e.Shutdown("spindown"))
+		s.gently(e.Shutdown("spindown"))
 	},
 	"provisioned concurrency": func(s *lambdaScene) {
 		o := s.options(s.usual()...)
@@ -178,7 +178,7 @@ var lambdaStarts = map[string]func(*lambdaScene){
 		e := s.start(s.options(s.usual("LATCHKEY_REVOKE_ON_SHUTDOWN=true")...))
 		s.inits(e)
 		token := s.accessors()
-		s.gentlyOn(e, e.Shutdown("spindown"))
+		s.gently(e.Shutdown("spindown"))
 		if s.Front.Count("PUT", "auth/token/revoke-self") != 1 {
 			s.Error("it was not asked to")
 		}
@@ -189,7 +189,7 @@ var lambdaStarts = map[string]func(*lambdaScene){
 		s.inits(e)
 		s.Front.Rude(vaulttest.Match{Path: "auth/token/revoke-self"}, vaulttest.Rudeness{Hang: true})
 		ended := e.Shutdown("spindown")
-		s.gentlyOn(e, ended)
+		s.gently(ended)
 		// It has a quarter of a second for the revocation; the rest is for machines
 		// that do much beside.
 		if ended[0].Took > 1500*time.Millisecond {
@@ -211,19 +211,6 @@ var lambdaStarts = map[string]func(*lambdaScene){
 			s.Errorf("%d calls of event/next for three invocations", n)
 		}
 	},
-	"the extension goes on where Telemetry is a stub, and where a region is missing": func(s *lambdaScene) {
-		e := s.start(s.options(s.usual("AWS_STS_REGIONAL_ENDPOINTS=legacy")...))
-		s.inits(e)
-	},
-}
-
-// gentlyOn is gently where it can be known how a process ended.
-func (s *lambdaScene) gentlyOn(_ lambdatest.Environment, ended []lambdatest.Ended) {
-	s.Helper()
-	if len(ended) == 1 && s.rie != "" {
-		ended[0].Code = 0
-	}
-	s.gently(ended)
 }
 
 // Nothing is changed but the layer: the names, the port and the paths of

@@ -396,10 +396,11 @@ func (s *lambdaScene) fault(err error, kind string) {
 	}
 }
 
-// gently wants the end to be one that the extension took by itself, with 0.
+// gently wants the end to be one that the extension took by itself, with 0, which
+// AWS's emulator does not tell.
 func (s *lambdaScene) gently(ended []lambdatest.Ended) {
 	s.Helper()
-	if len(ended) != 1 || !ended[0].Told || ended[0].Killed || ended[0].Code != 0 {
+	if len(ended) != 1 || !ended[0].Told || ended[0].Killed || ended[0].Code != 0 && s.rie == "" {
 		s.Errorf("it ended as %+v", ended)
 	}
 }
