@@ -66,11 +66,14 @@ func Matches(names []string, name string) bool {
 // Encode puts a into bytes, sorted, and without Set beside an Err. An error names the
 // variable that can be in no environment.
 func Encode(a Answer) ([]byte, error) {
-	var set []Pair
+	// By pointers: to sort pairs would be nine kilobytes more of generic code.
+	var set []*Pair
 	if a.Err == "" {
-		set = slices.Clone(a.Set)
+		for i := range a.Set {
+			set = append(set, &a.Set[i])
+		}
 	}
-	slices.SortFunc(set, func(x, y Pair) int { return strings.Compare(x.Name, y.Name) })
+	slices.SortFunc(set, func(x, y *Pair) int { return strings.Compare(x.Name, y.Name) })
 	unset := slices.Clone(a.Unset)
 	slices.Sort(unset)
 	unset = slices.Compact(unset)
