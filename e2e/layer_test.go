@@ -28,8 +28,10 @@ func layerOf(t *testing.T, root string, environ ...string) string {
 	return out
 }
 
-// Somebody else builds it in another directory, with nothing that was built before.
+// Somebody else builds it in another directory, with nothing that was built before:
+// all of it is compiled, for a minute and more, beside other tests.
 func TestALayerIsTheSameBitByBitWhenSomebodyElseMakesIt(t *testing.T) {
+	t.Parallel()
 	elsewhere := filepath.Join(t.TempDir(), "a", "longer", "name")
 	for _, name := range []string{"go.mod", "go.sum", "cmd", "extension", "daemonmode", "oneshot", "internal", "layer"} {
 		err := filepath.WalkDir(filepath.Join("..", name), func(path string, d fs.DirEntry, err error) error {
@@ -67,6 +69,7 @@ func TestALayerIsTheSameBitByBitWhenSomebodyElseMakesIt(t *testing.T) {
 }
 
 func TestTheCDKAppMakesTheLayerAndItsFunction(t *testing.T) {
+	t.Parallel()
 	cdk := filepath.Join("..", "layer", "cdk")
 	modules := installed(t, "npm", filepath.Join(cdk, "package-lock.json"), func(cache, lock string) [][]string {
 		into(t, cache, lock, filepath.Join(cdk, "package.json"))
