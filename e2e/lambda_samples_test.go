@@ -267,6 +267,7 @@ func setting(t *testing.T, site *vaulttest.Admin, tmp string) []string {
 }
 
 func TestEachLambdaSampleGetsItsSecretInEveryWay(t *testing.T) {
+	t.Parallel()
 	s := get(t, dev)
 	site := vaulttest.NewAdmin(t, s.Addr, s.RootToken, nil, nil)
 	aws := awstest.Start(t)
