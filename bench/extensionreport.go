@@ -37,7 +37,7 @@ func (r *extensionReport) print(w io.Writer) {
 	r.printLives(w)
 	r.printHerds(w)
 	if r.hits != nil {
-		r.hits.print(w, "out of the cache of the proxy", nameBare)
+		r.hits.print(w, "out of the cache of the proxy, each with all processors of this machine", nameBare)
 	}
 	printGoals(w, r.goals())
 }
