@@ -148,9 +148,18 @@ func leaseLives(k *Kit) {
 	path := k.shortLease("3s", "8s")
 	d := k.Daemon(k.keep(m{"token_policies": []string{k.name, "default"}, "token_ttl": "1h"}) + leaseTemplate(path)).Ready()
 	seen := map[string]bool{}
+	var dead string
+	var since time.Time
 	k.Until("there were three leases", func() bool {
 		lease, alive := k.leaseOf("creds")
-		if again, _ := k.leaseOf("creds"); !alive && again == lease {
+		if alive || lease != dead {
+			dead, since = "", time.Now()
+		}
+		if !alive {
+			dead = lease
+		}
+		// A busy machine may come to it a moment late.
+		if time.Since(since) > 3*time.Second {
 			k.Fatalf("the file holds a lease that has ended, %s", lease)
 		}
 		seen[lease] = true
