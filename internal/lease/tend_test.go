@@ -25,13 +25,13 @@ func tended(s *server, o Options) *house {
 }
 
 // tend tends within a time, looking ahead by so much.
-func (h *house) tend(t *testing.T, within, by time.Duration) (error, time.Duration) {
+func (h *house) tend(t *testing.T, within, by time.Duration) (time.Duration, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	start := time.Now()
 	err := h.Tend(ctx, start.Add(by), h.changed)
-	return err, time.Since(start)
+	return time.Since(start), err
 }
 
 // unwatched is a ward whose renewer nobody runs.
@@ -42,26 +42,26 @@ func unwatched(s *server, o Options) *ward {
 	return w
 }
 
-func (w *ward) tend(t *testing.T, within, by time.Duration) (error, time.Duration) {
+func (w *ward) tend(t *testing.T, within, by time.Duration) (time.Duration, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	start := time.Now()
 	err := w.Tend(ctx, start.Add(by))
-	return err, time.Since(start)
+	return time.Since(start), err
 }
 
 func TestWhereNothingIsHeldNothingIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
 		h := &house{Manager: New(Options{Log: quiet()}), s: s, changes: map[string]int{}}
-		if err, took := h.tend(t, time.Hour, time.Hour); err != nil || took != 0 || !h.Due().IsZero() {
+		if took, err := h.tend(t, time.Hour, time.Hour); err != nil || took != 0 || !h.Due().IsZero() {
 			t.Errorf("without a token: due %v, %v after %v", h.Due(), err, took)
 		}
 		h.Use(s.login())
 		w := unwatched(s, Options{})
-		for _, f := range []func(*testing.T, time.Duration, time.Duration) (error, time.Duration){h.tend, w.tend} {
-			if err, took := f(t, time.Hour, time.Hour); err != nil || took != 0 {
+		for _, f := range []func(*testing.T, time.Duration, time.Duration) (time.Duration, error){h.tend, w.tend} {
+			if took, err := f(t, time.Hour, time.Hour); err != nil || took != 0 {
 				t.Errorf("%v after %v", err, took)
 			}
 		}
@@ -90,7 +90,7 @@ func TestAfterAnHourInIceEachAnswerIsTakenCareOf(t *testing.T) {
 		s.resetCounts()
 		time.Sleep(time.Hour)
 		s.change("kv/other", "b")
-		if err, took := h.tend(t, time.Minute, 0); err != nil || took != 0 {
+		if took, err := h.tend(t, time.Minute, 0); err != nil || took != 0 {
 			t.Errorf("%v after %v", err, took)
 		}
 		if got, want := s.asked(), "map[read aws/creds/fixed:1 read db/creds/over:1 read kv/other:1 renew db/creds/long:1 version kv/other:1 version kv/same:1]"; got != want {
@@ -121,8 +121,8 @@ func TestWhatFallsDueAheadIsDoneEarlyAndOnce(t *testing.T) {
 		both := func(by time.Duration) int {
 			s.resetCounts()
 			for range 3 {
-				for _, f := range []func(*testing.T, time.Duration, time.Duration) (error, time.Duration){h.tend, w.tend} {
-					if err, took := f(t, time.Minute, by); err != nil || took != 0 {
+				for _, f := range []func(*testing.T, time.Duration, time.Duration) (time.Duration, error){h.tend, w.tend} {
+					if took, err := f(t, time.Minute, by); err != nil || took != 0 {
 						t.Errorf("%v after %v", err, took)
 					}
 				}
@@ -155,11 +155,11 @@ func TestARotationIsNotAnticipated(t *testing.T) {
 		h := tended(s, Options{})
 		h.get(t, "db/static/a")
 		time.Sleep(8 * time.Minute)
-		if err, _ := h.tend(t, time.Minute, time.Hour); err != nil || s.count("read") != 1 {
+		if _, err := h.tend(t, time.Minute, time.Hour); err != nil || s.count("read") != 1 {
 			t.Errorf("%v, %s", err, s.asked())
 		}
 		time.Sleep(2*time.Minute + time.Second)
-		if err, _ := h.tend(t, time.Minute, 0); err != nil || s.count("read") != 2 {
+		if _, err := h.tend(t, time.Minute, 0); err != nil || s.count("read") != 2 {
 			t.Errorf("%v, %s", err, s.asked())
 		}
 	})
@@ -181,8 +181,8 @@ func TestAnswersShorterThanTheInvocationAreNotAskedForEachTime(t *testing.T) {
 		s.resetCounts()
 		const hours = 3
 		for start := time.Now(); time.Since(start) < hours*time.Hour; time.Sleep(300 * time.Millisecond) {
-			for _, f := range []func(*testing.T, time.Duration, time.Duration) (error, time.Duration){h.tend, w.tend} {
-				if err, took := f(t, 15*time.Minute, 15*time.Minute); err != nil || took != 0 {
+			for _, f := range []func(*testing.T, time.Duration, time.Duration) (time.Duration, error){h.tend, w.tend} {
+				if took, err := f(t, 15*time.Minute, 15*time.Minute); err != nil || took != 0 {
 					t.Fatalf("%v after %v", err, took)
 				}
 			}
@@ -210,14 +210,14 @@ func TestOnlyWhatDoesNotLastIsWaitedFor(t *testing.T) {
 		w.read(t, me, "db/creds/a")
 		s.do(func() { s.down = errGone })
 		time.Sleep(45 * time.Minute)
-		for _, f := range []func(*testing.T, time.Duration, time.Duration) (error, time.Duration){h.tend, w.tend} {
+		for _, f := range []func(*testing.T, time.Duration, time.Duration) (time.Duration, error){h.tend, w.tend} {
 			s.resetCounts()
-			if err, took := f(t, 10*time.Second, 10*time.Second); err != nil || took != 0 || s.count("") > 2 {
+			if took, err := f(t, 10*time.Second, 10*time.Second); err != nil || took != 0 || s.count("") > 2 {
 				t.Errorf("it lasts: %v after %v, asked %s", err, took, s.asked())
 			}
 		}
 		s.resetCounts()
-		err, took := h.tend(t, 16*time.Minute, 16*time.Minute)
+		took, err := h.tend(t, 16*time.Minute, 16*time.Minute)
 		if !errors.Is(err, vault.ErrUnreachable) || took < 15*time.Minute {
 			t.Errorf("it does not last: %v after %v", err, took)
 		}
@@ -236,12 +236,12 @@ func TestALeaseThatIsAboutToEndIsWaitedForUntilTheServerIsBack(t *testing.T) {
 		key := w.read(t, me, "db/creds/a")
 		time.Sleep(55 * time.Minute)
 		s.do(func() { s.down = errSealed })
-		if err, took := w.tend(t, 3*time.Second, 10*time.Minute); !errors.Is(err, vault.ErrSealed) || took > 3*time.Second {
+		if took, err := w.tend(t, 3*time.Second, 10*time.Minute); !errors.Is(err, vault.ErrSealed) || took > 3*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() { time.Sleep(time.Minute); s.do(func() { s.down = nil }) })
-		if err, took := w.tend(t, 5*time.Minute, 10*time.Minute); err != nil || took < time.Minute || took > 2*time.Minute {
+		if took, err := w.tend(t, 5*time.Minute, 10*time.Minute); err != nil || took < time.Minute || took > 2*time.Minute {
 			t.Errorf("%v after %v", err, took)
 		}
 		wg.Wait()
@@ -259,12 +259,12 @@ func TestARefusalIsNotWaitedFor(t *testing.T) {
 		h.get(t, "aws/creds/a")
 		s.do(func() { s.failing["aws/creds/a"] = errDenied })
 		time.Sleep(2 * time.Hour)
-		if err, took := h.tend(t, time.Minute, 0); !errors.Is(err, vault.ErrDenied) || took != 0 || !strings.Contains(err.Error(), "aws/creds/a") {
+		if took, err := h.tend(t, time.Minute, 0); !errors.Is(err, vault.ErrDenied) || took != 0 || !strings.Contains(err.Error(), "aws/creds/a") {
 			t.Errorf("%v after %v", err, took)
 		}
 		s.do(func() { clear(s.failing) })
 		time.Sleep(10 * time.Minute)
-		if err, _ := h.tend(t, time.Minute, 0); err != nil || !s.alive(h.get(t, "aws/creds/a").Lease.ID) {
+		if _, err := h.tend(t, time.Minute, 0); err != nil || !s.alive(h.get(t, "aws/creds/a").Lease.ID) {
 			t.Error(err)
 		}
 	})
@@ -280,11 +280,11 @@ func TestWhatEndedIsToldWhenTendedAndNotBefore(t *testing.T) {
 		if due := time.Until(w.Due()); due != time.Hour {
 			t.Errorf("due in %v", due)
 		}
-		if err, _ := w.tend(t, time.Minute, 2*time.Hour); err != nil || w.ends(key) != 0 {
+		if _, err := w.tend(t, time.Minute, 2*time.Hour); err != nil || w.ends(key) != 0 {
 			t.Errorf("%v, ended %d times before its end", err, w.ends(key))
 		}
 		time.Sleep(time.Hour)
-		if err, _ := w.tend(t, time.Minute, 0); err != nil || w.ends(key) != 1 || w.Len() != 0 || !w.Due().IsZero() {
+		if _, err := w.tend(t, time.Minute, 0); err != nil || w.ends(key) != 1 || w.Len() != 0 || !w.Due().IsZero() {
 			t.Errorf("%v, ended %d times, due %v", err, w.ends(key), w.Due())
 		}
 	})
@@ -303,8 +303,8 @@ func TestTendingLeavesNothingBehindWhenItsTimeIsUp(t *testing.T) {
 		key := w.read(t, me, "db/creds/a")
 		time.Sleep(50 * time.Minute)
 		s.do(func() { s.delay = time.Hour })
-		for _, f := range []func(*testing.T, time.Duration, time.Duration) (error, time.Duration){h.tend, w.tend} {
-			if _, took := f(t, 3*time.Second, 0); took != 3*time.Second {
+		for _, f := range []func(*testing.T, time.Duration, time.Duration) (time.Duration, error){h.tend, w.tend} {
+			if took, _ := f(t, 3*time.Second, 0); took != 3*time.Second {
 				t.Errorf("took %v", took)
 			}
 			// What was broken off is still due, and no failure.
@@ -313,8 +313,8 @@ func TestTendingLeavesNothingBehindWhenItsTimeIsUp(t *testing.T) {
 		if h.Due().After(time.Now()) || w.Due().After(time.Now()) {
 			t.Errorf("due in %v and %v", time.Until(h.Due()), time.Until(w.Due()))
 		}
-		for _, f := range []func(*testing.T, time.Duration, time.Duration) (error, time.Duration){h.tend, w.tend} {
-			if err, took := f(t, 3*time.Second, 0); err != nil || took != 0 {
+		for _, f := range []func(*testing.T, time.Duration, time.Duration) (time.Duration, error){h.tend, w.tend} {
+			if took, err := f(t, 3*time.Second, 0); err != nil || took != 0 {
 				t.Errorf("%v after %v", err, took)
 			}
 		}
@@ -346,7 +346,7 @@ func TestTheSecondWhoTendsWaitsAndFindsItDone(t *testing.T) {
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() {
-				if err, took := h.tend(t, time.Minute, 0); err != nil || took != time.Second {
+				if took, err := h.tend(t, time.Minute, 0); err != nil || took != time.Second {
 					t.Errorf("%v after %v", err, took)
 				}
 			})
@@ -370,7 +370,7 @@ func TestWhatANewTokenMakesDueIsDoneWhenTended(t *testing.T) {
 			t.Errorf("due in %v", time.Until(h.Due()))
 		}
 		time.Sleep(time.Second)
-		if err, _ := h.tend(t, time.Second, 0); err != nil || s.count("read") != 2 || h.moves("db/creds/a") != 1 {
+		if _, err := h.tend(t, time.Second, 0); err != nil || s.count("read") != 2 || h.moves("db/creds/a") != 1 {
 			t.Errorf("%v, asked %s, %d moves", err, s.asked(), h.moves("db/creds/a"))
 		}
 	})

@@ -62,13 +62,13 @@ func (r *puller) must(t *testing.T) string {
 }
 
 // tend tends within a time, looking ahead by so much.
-func (r *puller) tend(t *testing.T, within, by time.Duration) (error, time.Duration) {
+func (r *puller) tend(t *testing.T, within, by time.Duration) (time.Duration, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	start := time.Now()
 	err := r.Tend(ctx, start.Add(by))
-	return err, time.Since(start)
+	return time.Since(start), err
 }
 
 func (r *puller) want(t *testing.T, logins, renewals int) {
@@ -145,7 +145,7 @@ func TestAfterAnHourInIceTheClockDecides(t *testing.T) {
 				pass(c.ice)
 				r.must(t)
 				r.want(t, c.logins, c.renewals)
-				if err, took := r.tend(t, time.Second, 0); err != nil || took != 0 {
+				if took, err := r.tend(t, time.Second, 0); err != nil || took != 0 {
 					t.Errorf("tending took %v: %v", took, err)
 				}
 				r.want(t, c.tends[0], c.tends[1])
@@ -163,7 +163,7 @@ func TestATokenWithoutAnEndIsOneLogin(t *testing.T) {
 		r := pull(t, w, PullOptions{Grace: 10 * time.Second})
 		for range 1000 {
 			r.must(t)
-			if err, _ := r.tend(t, time.Second, 15*time.Minute); err != nil || !r.Due().IsZero() {
+			if _, err := r.tend(t, time.Second, 15*time.Minute); err != nil || !r.Due().IsZero() {
 				t.Fatalf("due %v: %v", r.Due(), err)
 			}
 			pass(time.Minute)
@@ -456,7 +456,7 @@ func TestWhatIsDueAheadIsDoneEarlyAndOnce(t *testing.T) {
 			w.fixed = fixed
 			r := pull(t, w, PullOptions{Grace: 10 * time.Second})
 			count := func() int { l, n := w.counts(); return l + n }
-			if err, _ := r.tend(t, time.Second, 0); err != nil || count() != 1 {
+			if _, err := r.tend(t, time.Second, 0); err != nil || count() != 1 {
 				t.Fatalf("the first: %v, %d requests", err, count())
 			}
 			pass(10 * time.Minute)
@@ -466,7 +466,7 @@ func TestWhatIsDueAheadIsDoneEarlyAndOnce(t *testing.T) {
 			}
 			pass(20 * time.Minute)
 			for range 3 {
-				if err, took := r.tend(t, time.Second, 20*time.Minute); err != nil || took != 0 {
+				if took, err := r.tend(t, time.Second, 20*time.Minute); err != nil || took != 0 {
 					t.Errorf("after %v: %v", took, err)
 				}
 			}
@@ -488,7 +488,7 @@ func TestATokenShorterThanTheInvocationIsNotRenewedEachTime(t *testing.T) {
 			n := 0
 			for ; time.Since(start) < time.Hour; n++ {
 				if r.Due().Before(time.Now().Add(15 * time.Minute)) {
-					if err, took := r.tend(t, 15*time.Minute, 15*time.Minute); err != nil || took != 0 {
+					if took, err := r.tend(t, 15*time.Minute, 15*time.Minute); err != nil || took != 0 {
 						t.Fatalf("after %v: %v", took, err)
 					}
 				}
@@ -514,13 +514,13 @@ func TestWhileTheServerIsAwayOnlyWhatDoesNotLastIsWaitedFor(t *testing.T) {
 		pass(45 * time.Minute)
 		// It lasts for this invocation: one attempt, and the function goes on.
 		for range 3 {
-			if err, took := r.tend(t, 10*time.Second, 10*time.Second); err != nil || took != 0 {
+			if took, err := r.tend(t, 10*time.Second, 10*time.Second); err != nil || took != 0 {
 				t.Errorf("after %v: %v", took, err)
 			}
 		}
 		r.want(t, 1, 1)
 		// It does not last for this one: tried by schedule, until the end.
-		err, took := r.tend(t, 20*time.Minute, 20*time.Minute)
+		took, err := r.tend(t, 20*time.Minute, 20*time.Minute)
 		logins, renewals := w.counts()
 		if !errors.Is(err, vault.ErrUnreachable) || took < 14*time.Minute || took > 20*time.Minute || renewals < 6 || renewals > 14 || logins > 14 {
 			t.Errorf("after %v, %d logins, %d renewals: %v", took, logins, renewals, err)
@@ -530,7 +530,7 @@ func TestWhileTheServerIsAwayOnlyWhatDoesNotLastIsWaitedFor(t *testing.T) {
 			t.Errorf("does not say how often it was tried: %v", err)
 		}
 		w.set(func() { w.renewErr, w.loginErr = nil, nil })
-		if err, _ := r.tend(t, 10*time.Minute, 0); err != nil || !w.good(r.s) {
+		if _, err := r.tend(t, 10*time.Minute, 0); err != nil || !w.good(r.s) {
 			t.Errorf("once the server is back: %v", err)
 		}
 	})
@@ -552,7 +552,7 @@ func TestTendingEndsWithItsTime(t *testing.T) {
 				w := newWorld(time.Hour, 768*time.Hour)
 				w.loginErr, w.hang = c.err, c.hang
 				r := pull(t, w, PullOptions{})
-				err, took := r.tend(t, 8*time.Second, 0)
+				took, err := r.tend(t, 8*time.Second, 0)
 				if !errors.Is(err, ErrLogin) || !errors.Is(err, c.want) || took > 8*time.Second {
 					t.Errorf("after %v: %v", took, err)
 				}
@@ -570,7 +570,7 @@ func TestARenewalThatIsRefusedIsFollowedByALoginInTime(t *testing.T) {
 		w.renewErr = func() error { return errDenied }
 		r := pull(t, w, PullOptions{})
 		for range 24 * 60 {
-			if err, took := r.tend(t, time.Second, 0); err != nil || took != 0 {
+			if took, err := r.tend(t, time.Second, 0); err != nil || took != 0 {
 				t.Fatalf("after %v: %v", took, err)
 			}
 			pass(time.Minute)
@@ -587,7 +587,7 @@ func TestARenewalFindsThatTheTokenIsGoneAndALoginFollowsAtOnce(t *testing.T) {
 		r := pull(t, w, PullOptions{})
 		w.revoke(cred.Redact(r.must(t)))
 		pass(45 * time.Minute)
-		if err, took := r.tend(t, time.Second, 0); err != nil || took != 0 || !w.good(r.s) {
+		if took, err := r.tend(t, time.Second, 0); err != nil || took != 0 || !w.good(r.s) {
 			t.Errorf("after %v: %v", took, err)
 		}
 		r.want(t, 2, 1)
@@ -604,7 +604,7 @@ func TestNearItsLastMomentATokenIsReplaced(t *testing.T) {
 			if !w.good(r.s) {
 				t.Fatalf("a token that is over: %+v", r.s.State())
 			}
-			if err, took := r.tend(t, time.Second, 0); err != nil || took > floor {
+			if took, err := r.tend(t, time.Second, 0); err != nil || took > floor {
 				t.Fatalf("after %v: %v", took, err)
 			}
 			pass(100 * time.Millisecond)
@@ -624,7 +624,7 @@ func TestABatchTokenIsReplacedNotRenewed(t *testing.T) {
 		w.typ = "batch"
 		r := pull(t, w, PullOptions{})
 		for range 10 * 60 {
-			if err, _ := r.tend(t, time.Second, 0); err != nil {
+			if _, err := r.tend(t, time.Second, 0); err != nil {
 				t.Fatal(err)
 			}
 			pass(time.Minute)
@@ -643,13 +643,13 @@ func TestTheSecondWhoTendsFindsItDone(t *testing.T) {
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
-				if err, took := r.tend(t, 3*time.Second, 0); err != nil || took != 2*time.Second {
+				if took, err := r.tend(t, 3*time.Second, 0); err != nil || took != 2*time.Second {
 					t.Errorf("after %v: %v", took, err)
 				}
 			})
 		}
 		synctest.Wait()
-		if err, took := r.tend(t, time.Second, 0); !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
+		if took, err := r.tend(t, time.Second, 0); !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
 			t.Errorf("who has less time: after %v: %v", took, err)
 		}
 		all.Wait()
@@ -669,7 +669,7 @@ func TestAfterTheClockWasSetBackTheTokenIsRenewed(t *testing.T) {
 		}
 		r.must(t)
 		r.want(t, 1, 0)
-		if err, _ := r.tend(t, time.Second, 0); err != nil {
+		if _, err := r.tend(t, time.Second, 0); err != nil {
 			t.Error(err)
 		}
 		r.want(t, 1, 1)
@@ -686,7 +686,7 @@ func TestNewCredentialsAreNoticedWhenTended(t *testing.T) {
 		}
 		r.want(t, 1, 0)
 		w.set(func() { w.delivered++ })
-		if err, _ := r.tend(t, time.Second, 0); err != nil {
+		if _, err := r.tend(t, time.Second, 0); err != nil {
 			t.Error(err)
 		}
 		r.want(t, 2, 0)
@@ -718,7 +718,7 @@ func TestAWrappedTokenIsNotLentAndNotWaitedFor(t *testing.T) {
 		w := newWorld(time.Hour, time.Hour)
 		w.wrap = true
 		r := pull(t, w, PullOptions{})
-		if err, _ := r.tend(t, time.Second, time.Hour); err != nil || !r.Due().IsZero() {
+		if _, err := r.tend(t, time.Second, time.Hour); err != nil || !r.Due().IsZero() {
 			t.Errorf("due %v: %v", r.Due(), err)
 		}
 		start := time.Now()

@@ -31,18 +31,18 @@ func untended(t *testing.T, src *fakeSource, o Options, specs ...Spec) *tending 
 }
 
 // tend tends within a time, looking ahead by so much.
-func (w *tending) tend(t *testing.T, within, by time.Duration) (error, time.Duration) {
+func (w *tending) tend(t *testing.T, within, by time.Duration) (time.Duration, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	start := time.Now()
 	err := w.Tend(ctx, start.Add(by), func(rep Report) { w.reports = append(w.reports, rep) })
-	return err, time.Since(start)
+	return time.Since(start), err
 }
 
 func (w *tending) at(t *testing.T, within, by time.Duration) {
 	t.Helper()
-	if err, took := w.tend(t, within, by); err != nil || took != 0 {
+	if took, err := w.tend(t, within, by); err != nil || took != 0 {
 		t.Errorf("%v after %v", err, took)
 	}
 }
@@ -110,7 +110,7 @@ func TestWhatWasNeverRenderedIsTriedAgainWithinItsTime(t *testing.T) {
 				src.set("kv/b", "1")
 				src.errs["kv/a"] = c.err
 				w := untended(t, src, Options{}, spec(dir, "a", of("kv/a")), spec(dir, "b", of("kv/b")))
-				err, took := w.tend(t, c.within, 0)
+				took, err := w.tend(t, c.within, 0)
 				if !errors.Is(err, c.err) || !strings.Contains(err.Error(), filepath.Join(dir, "a")) || took >= c.within || src.count("kv/a") != c.tries {
 					t.Errorf("%v after %v, %d tries", err, took, src.count("kv/a"))
 				}
@@ -135,7 +135,7 @@ func TestAServerThatIsBackInTimeIsWaitedFor(t *testing.T) {
 		w := untended(t, src, Options{}, spec(dir, "a", of("kv/a")))
 		var wg sync.WaitGroup
 		wg.Go(func() { time.Sleep(2 * time.Second); src.set("kv/a", "1") })
-		if err, took := w.tend(t, 8*time.Second, 0); err != nil || took != 3*time.Second || read(t, filepath.Join(dir, "a")) != "1" {
+		if took, err := w.tend(t, 8*time.Second, 0); err != nil || took != 3*time.Second || read(t, filepath.Join(dir, "a")) != "1" {
 			t.Errorf("%v after %v", err, took)
 		}
 		wg.Wait()
@@ -186,7 +186,7 @@ func TestWhatItsTimeBreaksOffIsDueAgain(t *testing.T) {
 		b := spec(dir, "b", of("kv/b"))
 		b.Exec = &Exec{Command: []string{"reload"}}
 		w := untended(t, src, Options{Runner: runner}, spec(dir, "a", of("kv/a")), b)
-		err, took := w.tend(t, 3*time.Second, 0)
+		took, err := w.tend(t, 3*time.Second, 0)
 		if !errors.Is(err, context.DeadlineExceeded) || took != 3*time.Second || running {
 			t.Errorf("%v after %v, running %v", err, took, running)
 		}
@@ -253,7 +253,7 @@ func TestACommandThatFailsIsToldAndNotWaitedFor(t *testing.T) {
 		a := spec(dir, "a", of("kv/a"))
 		a.Exec = &Exec{Command: []string{"reload"}}
 		w := untended(t, src, Options{Runner: runner}, a)
-		if err, took := w.tend(t, time.Minute, 0); !errors.Is(err, ErrCommand) || took != 0 || len(runner.ran) != 1 {
+		if took, err := w.tend(t, time.Minute, 0); !errors.Is(err, ErrCommand) || took != 0 || len(runner.ran) != 1 {
 			t.Errorf("%v after %v, %d runs", err, took, len(runner.ran))
 		}
 		w.at(t, time.Minute, time.Minute)
@@ -313,7 +313,7 @@ func TestTheSecondWhoTendsTemplatesFindsThemRendered(t *testing.T) {
 			})
 		}
 		after(0)
-		if err, took := w.tend(t, time.Second/2, 0); !errors.Is(err, context.DeadlineExceeded) || took != time.Second/2 {
+		if took, err := w.tend(t, time.Second/2, 0); !errors.Is(err, context.DeadlineExceeded) || took != time.Second/2 {
 			t.Errorf("who has less time: %v after %v", err, took)
 		}
 		all.Wait()
@@ -335,7 +335,7 @@ func TestATemplateThatFailsTooOftenIsToldAgain(t *testing.T) {
 		w.Changed(Request{Path: "kv/a"}.Key())
 		var told error
 		for range 10 {
-			err, _ := w.tend(t, time.Second, 0)
+			_, err := w.tend(t, time.Second, 0)
 			told = errors.Join(told, err)
 			after(5 * time.Second)
 		}
