@@ -140,8 +140,13 @@ func (e *extension) keepAwake() {
 func (e *extension) lap(by time.Time) {
 	ctx, cancel := context.WithTimeout(e.ctx, lap)
 	defer cancel()
-	if err := e.tend(ctx, e.all, by); e.ctx.Err() == nil {
-		e.tell(err)
+	err := e.tend(ctx, e.all, by)
+	if e.ctx.Err() != nil {
+		return
+	}
+	e.tell(err)
+	if !e.all.failing() {
+		e.ready()
 	}
 }
 

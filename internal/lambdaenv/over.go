@@ -48,6 +48,8 @@ const (
 	// usualConnections leaves half of the 1,024 descriptors of a process to what goes
 	// on to the server: without, no connection could be opened to it any more.
 	usualConnections = 512
+	// leastAttempt is enough for most servers, however short the start is to be.
+	leastAttempt = 3 * time.Second
 	// usualBackoff is shorter than elsewhere: a function that cannot log in is of no use.
 	usualBackoff = 30 * time.Second
 )
@@ -299,7 +301,7 @@ func (o *over) settle(f *config.File, origins config.Origins, addressed bool) {
 	}
 	if f.Vault.ClientTimeout >= s.InitBudget {
 		// What accepts a connection and says nothing is left in time for another try.
-		s.Attempt = s.InitBudget * 3 / 8
+		s.Attempt = max(s.InitBudget*3/8, leastAttempt)
 	}
 	for _, a := range f.Logins() {
 		if origins.Of("auto_auth.method.max_backoff") == "default" {

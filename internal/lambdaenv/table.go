@@ -50,7 +50,7 @@ var table = []variable{
 	{name: "VAULT_CLIENT_KEY", of: fromAPI, doc: "Its key, PEM."},
 	{name: "VAULT_TLS_SERVER_NAME", of: fromAPI, doc: "The name asked for (SNI) and expected in the server's certificate."},
 	{name: "VAULT_SKIP_VERIFY", def: "false", of: fromAPI, doc: "Do not verify the server's certificate. Said in the log at each start: whoever is between gets the token."},
-	{name: "VAULT_CLIENT_TIMEOUT", def: "60s", of: fromAPI, doc: "The limit for one request. Where that is longer than `LATCHKEY_INIT_BUDGET`, what the extension asks for itself has three eighths of the budget, so that there is time for another try.", differs: "The proxy ignores it."},
+	{name: "VAULT_CLIENT_TIMEOUT", def: "60s", of: fromAPI, doc: "The limit for one request. Where that is longer than `LATCHKEY_INIT_BUDGET`, what the extension asks for itself has three eighths of the budget, and 3s at least, so that there is time for another try.", differs: "The proxy ignores it."},
 	{name: "VAULT_MAX_RETRIES", def: "2", of: fromAPI, doc: "Retries of a request after the first try, while they may help.", differs: "The proxy ignores it."},
 	{name: "VAULT_RATE_LIMIT", of: fromAPI, doc: "Requests per second, `n` or `n:burst`.", differs: "The proxy ignores it."},
 	{name: "VAULT_HEADERS", of: fromAPI, own: true, doc: "Headers for every request, a JSON object; names may not begin with X-Vault-.", differs: "The proxy ignores it."},
