@@ -113,6 +113,24 @@ func TestAFunctionFindsItsFileItsProxyAndItsEnvironment(t *testing.T) {
 	}
 }
 
+func TestAConfigurationSaysHowTheLogIs(t *testing.T) {
+	_, env := world(t)
+	p := lambdatest.Start(t, lambdatest.Options{
+		Extension: built.full, Function: built.function,
+		Env: append(env, "LATCHKEY_LISTEN="+address(t), "LATCHKEY_CONFIG=log_level = \"debug\"\nlog_format = \"json\"\n"),
+	})
+	if f := p.Init().Fault; f != nil {
+		t.Fatal(f)
+	}
+	if _, err := p.Invoke(task.Task{}); err != nil {
+		t.Fatal(err)
+	}
+	p.Shutdown("spindown")
+	if log := p.Logs(""); !strings.Contains(log, `"level":"INFO","message":"ready"`) || !strings.Contains(log, `"level":"DEBUG"`) {
+		t.Error(log)
+	}
+}
+
 // The large extension reads the same environment, and a configuration beside it.
 func TestAConfigurationAddsTemplatesAndSinks(t *testing.T) {
 	s, env := world(t)

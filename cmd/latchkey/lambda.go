@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,6 +33,9 @@ func runsInLambda(w world) bool {
 // cmd/latchkey-extension does, and configuration files.
 func runExtension(ctx context.Context, w world) int {
 	s, err := lambdaenv.Read(w.environ)
+	if err == nil && s.Config != "" {
+		err = configure(s, w)
+	}
 	level, asJSON := slog.LevelInfo, false
 	if s != nil {
 		level, asJSON = s.LogLevel, s.LogJSON
@@ -42,7 +46,7 @@ func runExtension(ctx context.Context, w world) int {
 	}
 	job := extension.Begin(x, s, err)
 	if job.Fault == nil {
-		job.Fault = furnish(&job, x, s, w)
+		job.Fault = furnish(&job, x, s, w.stderr)
 	}
 	start := extension.Run
 	if job.API == "" {
@@ -56,19 +60,27 @@ func runExtension(ctx context.Context, w world) int {
 	return exitDone
 }
 
-// furnish adds to a job what a configuration says.
-func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, w world) error {
-	if s.Config != "" {
-		l, err := loadFor(s, w)
-		if err != nil {
-			return err
-		}
-		if _, err := s.Over(l); err != nil {
-			return err
-		}
+// configure reads LATCHKEY_CONFIG, a path or the configuration itself, and lays the
+// settings over it.
+func configure(s *lambdaenv.Settings, w world) error {
+	o := config.Options{Env: w.lookup, Lex: hcl.Lex}
+	var l *config.Loaded
+	var err error
+	if s.Inline() {
+		l, err = config.LoadText("LATCHKEY_CONFIG", s.Config, o)
+	} else {
+		l, err = config.Load([]string{s.Config}, o)
 	}
+	if err == nil {
+		_, err = s.Over(l)
+	}
+	return err
+}
+
+// furnish adds to a job what a configuration says.
+func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, out io.Writer) error {
 	parts, err := wiring.BuildLasting(s.File, wiring.Options{
-		Method: x.Method, Environ: w.environ, Origins: s.Origins, Stdout: w.stderr, Output: w.stderr,
+		Method: x.Method, Environ: x.Environ, Origins: s.Origins, Stdout: out, Output: out,
 		Observer: x.Observe, Log: x.Log, Version: version, Attempt: s.Attempt, DialTimeout: extension.DialTimeout, HTTP1: true,
 	})
 	if err != nil {
@@ -80,15 +92,6 @@ func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, w wor
 		more.Variables = f.templates.Variables
 	}
 	return job.Arrange(x, s, parts.Access, more)
-}
-
-// loadFor reads LATCHKEY_CONFIG, a path or the configuration itself.
-func loadFor(s *lambdaenv.Settings, w world) (*config.Loaded, error) {
-	o := config.Options{Env: w.lookup, Lex: hcl.Lex}
-	if s.Inline() {
-		return config.LoadText("LATCHKEY_CONFIG", s.Config, o)
-	}
-	return config.Load([]string{s.Config}, o)
 }
 
 // furniture is what a configuration file adds: sinks and templates.
