@@ -79,14 +79,14 @@ func configure(s *lambdaenv.Settings, w world) error {
 
 // furnish adds to a job what a configuration says.
 func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, out io.Writer) error {
-	parts, err := wiring.BuildLasting(s.File, wiring.Options{
+	parts, err := wiring.BuildKept(s.File, wiring.Options{
 		Method: x.Method, Environ: x.Environ, Origins: s.Origins, Stdout: out, Output: out,
 		Observer: x.Observe, Log: x.Log, Version: version, Attempt: s.Attempt, DialTimeout: extension.DialTimeout, HTTP1: true,
 	})
 	if err != nil {
 		return lambdaenv.Called(err)
 	}
-	f := newFurniture(parts, x.Log)
+	f := newFurniture(parts)
 	more := extension.Extra{Works: f.works(), Changed: f.changed, Reference: template.Key, Open: openFully}
 	if len(s.File.EnvTemplates) > 0 {
 		more.Variables = f.templates.Variables
@@ -96,15 +96,14 @@ func furnish(job *extension.Job, x extension.World, s *lambdaenv.Settings, out i
 
 // furniture is what a configuration file adds: sinks and templates.
 type furniture struct {
-	parts     *wiring.Lasting
+	parts     *wiring.Kept
 	sinks     []*handing
-	leases    *lease.Manager
+	leases    *lease.Manager // nil, as templates, when there are none
 	templates *template.Watch
-	log       *slog.Logger
 }
 
-func newFurniture(p *wiring.Lasting, log *slog.Logger) *furniture {
-	f := &furniture{parts: p, log: log}
+func newFurniture(p *wiring.Kept) *furniture {
+	f := &furniture{parts: p}
 	for _, i := range p.Logins() {
 		if len(i.Sinks) > 0 {
 			f.sinks = append(f.sinks, &handing{identity: i.Name, sinks: i.Sinks, o: p.SinkKeep})
@@ -123,7 +122,7 @@ func (f *furniture) works() []extension.Work {
 		works = append(works, s)
 	}
 	if f.templates != nil {
-		works = append(works, keptLeases{f}, rendering{f})
+		works = append(works, keptLeases{f.leases, f.templates}, rendering{f.templates})
 	}
 	return works
 }
@@ -141,21 +140,25 @@ func (f *furniture) changed(identity string, t cred.Token) {
 }
 
 // keptLeases is the work of keeping what templates read.
-type keptLeases struct{ *furniture }
+type keptLeases struct {
+	*lease.Manager
+	templates *template.Watch
+}
 
-func (k keptLeases) Name() string   { return "leases of templates" }
-func (k keptLeases) Due() time.Time { return k.leases.Due() }
+// Name implements extension.Work.
+func (k keptLeases) Name() string { return "leases of templates" }
+
+// Tend implements extension.Work.
 func (k keptLeases) Tend(ctx context.Context, by time.Time) error {
-	return k.leases.Tend(ctx, by, func(keys []string) { k.templates.Changed(keys...) })
+	return k.Manager.Tend(ctx, by, func(keys []string) { k.templates.Changed(keys...) })
 }
 
 // rendering is the work of having every template rendered.
-type rendering struct{ *furniture }
+type rendering struct{ *template.Watch }
 
-func (r rendering) Name() string   { return "templates" }
-func (r rendering) Due() time.Time { return r.templates.Due() }
+// Tend implements extension.Work.
 func (r rendering) Tend(ctx context.Context, by time.Time) error {
-	err := r.templates.Tend(ctx, by, nil)
+	err := r.Watch.Tend(ctx, by, nil)
 	if errors.Is(err, template.ErrCommand) || errors.Is(err, template.ErrWrite) || errors.Is(err, template.ErrRender) {
 		return extension.Output(err)
 	}

@@ -23,30 +23,19 @@ import (
 	"latchkey/internal/vault"
 )
 
-// Lasting is what a configuration says to a mode that stays, beside its Parts.
-type Lasting struct {
+// Kept is what a configuration says to a mode that stays, beside its Parts.
+type Kept struct {
 	*Parts
-	// Sections is a digest of what each section says, the content of certificates
-	// and template sources included.
-	Sections map[string]string
 	SinkKeep sink.KeepOptions
 	Leases   lease.Options
 	Watch    template.WatchOptions
-	// Identity is the server as the session's newest token sees it.
-	Identity func() lease.Identity
-	// Events are nil unless the configuration asks for them and has a login.
-	Events *lease.Events
-	Proxy  access.Proxied
-	// Guards are those that a listener asks for.
-	Guards func(config.Listener) guard.Options
-	// Child is nil when there is no process to supervise.
-	Child *child.Supervisor
-	// Environ is the environment of the child, with these variables.
-	Environ func(variables map[string]cred.Redacted) []string
 }
 
-// BuildLasting makes the parts of a mode that stays. Its error is that of Build.
-func BuildLasting(f *config.File, o Options) (*Lasting, error) {
+// Identity is the server as the session's newest token sees it.
+func (k *Kept) Identity() lease.Identity { return k.identity() }
+
+// BuildKept makes the parts of a mode that stays. Its error is that of Build.
+func BuildKept(f *config.File, o Options) (*Kept, error) {
 	// However long an outage is, somebody may end it.
 	o.attempts = -1
 	o.stays = true
@@ -54,8 +43,8 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lasting{
-		Parts: p, Sections: map[string]string{},
+	k := &Kept{
+		Parts: p,
 		SinkKeep: sink.KeepOptions{
 			Retry: p.SinkRetry, Every: lookAtSinks, Observer: o.Observer, Log: logging.Named(o.Log, "sink"), Meter: o.Meter,
 		},
@@ -67,12 +56,40 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 			Retry: access.ReadSchedule(f, o.Origins), ExitOnRetryFailure: f.TemplateConfig.ExitOnRetryFailure, Meter: o.Meter,
 		},
 	}
-	l.Leases.Store = p.Store
-	if l.Proxy, err = p.Access.Proxied(f, o.access(f)); err != nil {
+	k.Leases.Store = p.Store
+	return k, nil
+}
+
+// Lasting is what a configuration says to a daemon: it listens, starts a process, and
+// has its configuration read again.
+type Lasting struct {
+	*Kept
+	// Sections is a digest of what each section says, the content of certificates
+	// and template sources included.
+	Sections map[string]string
+	// Events are nil unless the configuration asks for them and has a login.
+	Events *lease.Events
+	Proxy  access.Proxied
+	// Guards are those that a listener asks for.
+	Guards func(config.Listener) guard.Options
+	// Child is nil when there is no process to supervise.
+	Child *child.Supervisor
+	// Environ is the environment of the child, with these variables.
+	Environ func(variables map[string]cred.Redacted) []string
+}
+
+// BuildLasting makes the parts of a daemon. Its error is that of Build.
+func BuildLasting(f *config.File, o Options) (*Lasting, error) {
+	k, err := BuildKept(f, o)
+	if err != nil {
 		return nil, err
 	}
-	if c := f.Cache; l.Proxy.Cache != nil && c != nil && c.StaticEvents && p.Session != nil {
-		l.Proxy.Events = lease.NewEvents(subscriber{p.Access}, logging.Named(o.Log, "cache"))
+	l := &Lasting{Kept: k, Sections: map[string]string{}}
+	if l.Proxy, err = k.Access.Proxied(f, o.access(f)); err != nil {
+		return nil, err
+	}
+	if c := f.Cache; l.Proxy.Cache != nil && c != nil && c.StaticEvents && k.Session != nil {
+		l.Proxy.Events = lease.NewEvents(subscriber{k.Access}, logging.Named(o.Log, "cache"))
 	}
 	l.Guards = func(lis config.Listener) guard.Options { return access.Guards(lis, f, o.access(f)) }
 	for _, s := range config.Sections() {
@@ -87,9 +104,8 @@ func BuildLasting(f *config.File, o Options) (*Lasting, error) {
 		sources = append(sources, t.Source)
 	}
 	l.Sections["templates"] += contents(sources...)
-	l.Identity = func() lease.Identity { return p.identity() }
-	if f.TemplateConfig.StaticSecretEvents && p.Session != nil {
-		l.Events = lease.NewEvents(subscriber{p.Access}, logging.Named(o.Log, "lease"))
+	if f.TemplateConfig.StaticSecretEvents && k.Session != nil {
+		l.Events = lease.NewEvents(subscriber{k.Access}, logging.Named(o.Log, "lease"))
 	}
 	return l, l.supervise(f, o)
 }

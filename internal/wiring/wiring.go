@@ -66,10 +66,10 @@ type Options struct {
 	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// attempts caps the logins that fail in a row, 0 for a number that only a run
-	// without a deadline reaches, negative for none. BuildLasting sets it.
+	// without a deadline reaches, negative for none. BuildKept sets it.
 	attempts int
 	// stays says that a token is kept for the next run, where the configuration
-	// has a place for it. BuildLasting sets it.
+	// has a place for it. BuildKept sets it.
 	stays bool
 }
 
