@@ -10,6 +10,7 @@ import (
 
 	"latchkey/internal/config"
 	"latchkey/internal/hcl"
+	"latchkey/internal/lambdatest"
 )
 
 func configs(t *testing.T) []string {
@@ -65,6 +66,9 @@ func goBuild(t *testing.T, pkg string) string {
 	bin := filepath.Join(t.TempDir(), filepath.Base(pkg))
 	if out, err := exec.Command("go", "build", "-o", bin, pkg).CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	if err := lambdatest.Sources(".", pkg); err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }

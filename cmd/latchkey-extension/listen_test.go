@@ -18,7 +18,7 @@ func TestAPortThatIsTakenIsNamed(t *testing.T) {
 	}
 	defer taken.Close()
 	p := lambdatest.Start(t, lambdatest.Options{
-		Extension: built.extension, Function: built.function, Env: append(env, "LATCHKEY_LISTEN="+taken.Addr().String()),
+		Extension: built.extension(t), Function: built.function(t), Env: append(env, "LATCHKEY_LISTEN="+taken.Addr().String()),
 	})
 	r := p.Init()
 	if r.Fault == nil || r.ReportedType != "Extension.ListenFailed" {

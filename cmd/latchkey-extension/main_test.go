@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 	"latchkey/internal/vaulttest"
 )
 
-var built struct{ extension, full, function, wrapper string }
+// bin is where the programs are built.
+var bin string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -24,16 +26,26 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		for pkg, path := range map[string]*string{
-			"./cmd/latchkey":           &built.full,
-			"./cmd/latchkey-extension": &built.extension, "./internal/lambdatest/function": &built.function, "./cmd/latchkey-exec": &built.wrapper,
-		} {
-			if *path, err = lambdatest.Build("../..", pkg, dir); err != nil {
-				panic(err)
-			}
-		}
+		bin = dir
 		return m.Run()
 	}())
+}
+
+// built are the programs, each built when it is first asked for.
+var built = struct{ extension, full, function, wrapper func(*testing.T) string }{
+	program("./cmd/latchkey-extension"), program("./cmd/latchkey"), program("./internal/lambdatest/function"), program("./cmd/latchkey-exec"),
+}
+
+func program(pkg string) func(*testing.T) string {
+	build := sync.OnceValues(func() (string, error) { return lambdatest.Build("../..", pkg, bin) })
+	return func(t *testing.T) string {
+		t.Helper()
+		path, err := build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 }
 
 // world is a server that knows a function, and the function's settings.
@@ -73,7 +85,7 @@ func TestAFunctionFindsItsFileItsProxyAndItsEnvironment(t *testing.T) {
 	s, env := world(t)
 	file, listen := filepath.Join(t.TempDir(), "secret.json"), address(t)
 	p := lambdatest.Start(t, lambdatest.Options{
-		Extension: built.extension, Function: built.function, Wrapper: built.wrapper, Timeout: 20 * time.Second, InitLimit: 30 * time.Second,
+		Extension: built.extension(t), Function: built.function(t), Wrapper: built.wrapper(t), Timeout: 20 * time.Second, InitLimit: 30 * time.Second,
 		Env: append(env, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+file, "LATCHKEY_LISTEN="+listen,
 			"PASSWORD=vault:secret/data/app#password", "LAMBDATEST_INIT_READ="+file),
 	})
@@ -116,7 +128,7 @@ func TestAFunctionFindsItsFileItsProxyAndItsEnvironment(t *testing.T) {
 func TestAConfigurationSaysHowTheLogIs(t *testing.T) {
 	_, env := world(t)
 	p := lambdatest.Start(t, lambdatest.Options{
-		Extension: built.full, Function: built.function,
+		Extension: built.full(t), Function: built.function(t),
 		Env: append(env, "LATCHKEY_LISTEN="+address(t), "LATCHKEY_CONFIG=log_level = \"debug\"\nlog_format = \"json\"\n"),
 	})
 	if f := p.Init().Fault; f != nil {
@@ -144,7 +156,7 @@ env_template "FROM_TEMPLATE" { contents = "{{ with secret \"secret/app\" }}{{ .D
 `
 	s.Admin(t).Policy("app", map[string][]string{"secret/*": {"read"}, "sys/internal/ui/mounts/*": {"read"}})
 	p := lambdatest.Start(t, lambdatest.Options{
-		Extension: built.full, Name: "secrets", Function: built.function, Wrapper: built.wrapper, Timeout: 20 * time.Second, InitLimit: 30 * time.Second,
+		Extension: built.full(t), Name: "secrets", Function: built.function(t), Wrapper: built.wrapper(t), Timeout: 20 * time.Second, InitLimit: 30 * time.Second,
 		Env: append(env, "LATCHKEY_CONFIG="+config, "VAULT_SECRET_PATH=secret/data/app", "VAULT_SECRET_FILE="+dir+"/secret.json",
 			"LATCHKEY_LISTEN="+listen, "PASSWORD=vault:secret/data/app#${ .password | upper }", "LAMBDATEST_INIT_READ="+dir+"/app.conf:"+dir+"/secret.json"),
 	})

@@ -30,7 +30,7 @@ func stage(t *testing.T, rude func(*vaulttest.Server), o lambdatest.Options, mor
 	server, env := world(t)
 	s := &scene{T: t, server: server, file: filepath.Join(t.TempDir(), "secret.json"), listen: address(t)}
 	rude(server)
-	o.Extension, o.Function = built.extension, built.function
+	o.Extension, o.Function = built.extension(t), built.function(t)
 	// The limits are those of a test on a busy machine; a case that is about limits has
 	// its own.
 	o.Timeout, o.InitLimit = cmp.Or(o.Timeout, 20*time.Second), cmp.Or(o.InitLimit, 30*time.Second)
@@ -92,7 +92,7 @@ func TestAFunctionIsNotBilledForAServerThatHangs(t *testing.T) {
 }
 
 func TestAStartWithoutSecretsLeavesTheFunctionItsTime(t *testing.T) {
-	s := stage(t, hangs, lambdatest.Options{Wrapper: built.wrapper}, "LATCHKEY_FAIL=open", "LATCHKEY_INIT_BUDGET=300ms", "PASSWORD=vault:secret/data/app#password")
+	s := stage(t, hangs, lambdatest.Options{Wrapper: built.wrapper(t)}, "LATCHKEY_FAIL=open", "LATCHKEY_INIT_BUDGET=300ms", "PASSWORD=vault:secret/data/app#password")
 	if i := s.Init(); i.Fault != nil || i.RuntimeReadyAfter-i.ExtensionRegisteredAfter > held {
 		t.Errorf("%v; the runtime took %s", i.Fault, i.RuntimeReadyAfter-i.ExtensionRegisteredAfter)
 	}

@@ -13,7 +13,8 @@ import (
 
 // Build builds the main package pkg, such as "./cmd/latchkey-extension", of the
 // module in the directory module, static and stripped as a layer's binaries
-// are, into dir, and gives the path.
+// are, into dir, and gives the path. It is for a test and not for TestMain: see
+// Sources.
 func Build(module, pkg, dir string) (string, error) {
 	return build(module, pkg, dir, "-ldflags=-s -w")
 }
@@ -27,28 +28,7 @@ func build(module, pkg, dir string, more ...string) (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 	}
-	return path, look(module, pkg)
-}
-
-// look opens the directories of what pkg is made of, so that go test knows that the
-// test is about them: it would take its result from its cache when they change.
-func look(module, pkg string) error {
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}", pkg)
-	cmd.Dir = module
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("listing %s: %w", pkg, err)
-	}
-	for dir := range strings.FieldsFuncSeq(string(out), func(c rune) bool { return c == '\n' }) {
-		d, err := os.Open(dir)
-		if err != nil {
-			return err
-		}
-		if err := d.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return path, Sources(module, pkg)
 }
 
 // BuildSkewed builds like Build, with a wall clock that Platform.Skew can move.

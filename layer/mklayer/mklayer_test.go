@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"latchkey/internal/lambdatest"
 )
 
 // root is where the program runs.
@@ -49,6 +51,14 @@ func into(t *testing.T, out, flavour, arches string, environ ...string) {
 	cmd.Dir, cmd.Env = root, append(os.Environ(), environ...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, f := range layers[flavour].files {
+		if f.pkg == "" {
+			continue
+		}
+		if err := lambdatest.Sources(root, f.pkg); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
