@@ -74,7 +74,7 @@ func termOf(s *cred.Secret, now time.Time) term {
 			return t
 		}
 	}
-	if ttl, ok := number(d["ttl"]); ok && (d["rotation_period"] != nil || d["rotation_schedule"] != nil) {
+	if ttl, ok := s.Rotation(); ok {
 		return ends(rotation, seconds(max(ttl, 0)))
 	}
 	if _, ok := d["secret_id"].(string); ok {

@@ -2,7 +2,6 @@ package secretfile
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"time"
 
 	"latchkey/internal/cred"
@@ -75,15 +74,8 @@ func termOf(s *cred.Secret, refresh time.Duration, luck float64) term {
 // rotation is when the server changes a credential by itself, and a moment more, for
 // it to have done so.
 func rotation(s *cred.Secret) (time.Time, bool) {
-	if s.Data["rotation_period"] == nil && s.Data["rotation_schedule"] == nil {
-		return time.Time{}, false
-	}
-	n, ok := s.Data["ttl"].(json.Number)
-	if !ok {
-		return time.Time{}, false
-	}
-	sec, err := n.Int64()
-	if err != nil || sec < 0 || sec > 1<<32 {
+	sec, ok := s.Rotation()
+	if !ok || sec < 0 || sec > 1<<32 {
 		return time.Time{}, false
 	}
 	return s.Lease.Issued.Add(time.Duration(sec+1) * time.Second), true
@@ -156,5 +148,3 @@ func (x *file) holds(a *answer) {
 	x.written, x.sum, x.term, x.token = true, a.sum, a.term, a.token
 	x.pending, x.failures, x.err, x.notBefore, x.told = nil, 0, nil, time.Time{}, false
 }
-
-func luck() float64 { return retry.Luck() }

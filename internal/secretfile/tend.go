@@ -85,7 +85,7 @@ func (f *Files) read(ctx context.Context, x *file) (*answer, error) {
 			f.o.Log.WarnContext(ctx, "server warns", "path", x.Path, "warning", w)
 		}
 	}
-	a := &answer{term: termOf(s, f.o.Refresh, luck()), token: token}
+	a := &answer{term: termOf(s, f.o.Refresh, retry.Luck()), token: token}
 	if a.text, err = encode(s); err != nil {
 		return nil, err
 	}
