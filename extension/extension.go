@@ -272,11 +272,9 @@ func (e *extension) ready() {
 // serve answers at a listener until the end.
 func (e *extension) serve(s *http.Server, ln net.Listener) {
 	e.servers = append(e.servers, s)
-	e.crew.Add(1)
-	go func() {
-		defer e.crew.Done()
+	e.crew.Go(func() {
 		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			e.Log.Error("the proxy does not listen any more", "error", err)
 		}
-	}()
+	})
 }

@@ -14,32 +14,55 @@ import (
 // Kinds of failure, as the platform, the function's caller and its metrics see
 // them.
 const (
-	kindConfig  = "Extension.ConfigInvalid"
-	kindListen  = "Extension.ListenFailed"
-	kindLogin   = "Extension.AuthFailed"
-	kindSecret  = "Extension.SecretFailed"
-	kindOutput  = "Extension.OutputFailed"
-	kindStopped = "Extension.Stopped"
+	kindConfig   = "Extension.ConfigInvalid"
+	kindListen   = "Extension.ListenFailed"
+	kindDNS      = "Extension.DNSFailed"
+	kindTCP      = "Extension.ConnectFailed"
+	kindTLS      = "Extension.TLSFailed"
+	kindHTTP     = "Extension.NoAnswer"
+	kindLogin    = "Extension.AuthFailed"
+	kindSecret   = "Extension.SecretFailed"
+	kindOutput   = "Extension.OutputFailed"
+	kindStopped  = "Extension.Stopped"
+	kindPlatform = "Extension.PlatformError"
 )
 
-// kinds are those of the way to the server.
-var kinds = map[vault.Stage]string{
-	vault.StageDNS:  "Extension.DNSFailed",
-	vault.StageTCP:  "Extension.ConnectFailed",
-	vault.StageTLS:  "Extension.TLSFailed",
-	vault.StageHTTP: "Extension.NoAnswer",
+// onTheWay is the kind of a failure on the way to the server, "" for another.
+func onTheWay(s vault.Stage) string {
+	switch s {
+	case vault.StageDNS:
+		return kindDNS
+	case vault.StageTCP:
+		return kindTCP
+	case vault.StageTLS:
+		return kindTLS
+	case vault.StageHTTP:
+		return kindHTTP
+	}
+	return ""
 }
 
-// hints say what to look at first.
-var hints = map[string]string{
-	"Extension.DNSFailed":     "the name in VAULT_ADDR has no address for the function: look at its VPC's DNS settings and private zones",
-	"Extension.ConnectFailed": "nobody takes connections at VAULT_ADDR: look at the function's subnets, route tables and security groups, and at the server's",
-	"Extension.TLSFailed":     "the server's certificate is not trusted, or it wants one: see VAULT_CACERT, VAULT_CACERT_BYTES, VAULT_TLS_SERVER_NAME, VAULT_CLIENT_CERT",
-	"Extension.NoAnswer":      "there was a connection and no answer in time, or the server is sealed, standby or overloaded",
-	kindLogin:                 "the server refuses the login: look at VAULT_AUTH_PROVIDER (the mount), VAULT_AUTH_ROLE and what the role is bound to",
-	kindSecret:                "the login went well: look at the path (data/ of a version 2 key-value engine included) and at the policies of the role",
-	kindOutput:                "the secrets are there, and what is made of them is not: see the path (a function can write below /tmp alone), its owner, the command",
-	kindListen:                "another extension or the function itself listens there: see LATCHKEY_LISTEN",
+// hint says what to look at first, "" for nothing in particular.
+func hint(kind string) string {
+	switch kind {
+	case kindDNS:
+		return "the name in VAULT_ADDR has no address for the function: look at its VPC's DNS settings and private zones"
+	case kindTCP:
+		return "nobody takes connections at VAULT_ADDR: look at the function's subnets, route tables and security groups, and at the server's"
+	case kindTLS:
+		return "the server's certificate is not trusted, or it wants one: see VAULT_CACERT, VAULT_CACERT_BYTES, VAULT_TLS_SERVER_NAME, VAULT_CLIENT_CERT"
+	case kindHTTP:
+		return "there was a connection and no answer in time, or the server is sealed, standby or overloaded"
+	case kindLogin:
+		return "the server refuses the login: look at VAULT_AUTH_PROVIDER (the mount), VAULT_AUTH_ROLE and what the role is bound to"
+	case kindSecret:
+		return "the login went well: look at the path (data/ of a version 2 key-value engine included) and at the policies of the role"
+	case kindOutput:
+		return "the secrets are there, and what is made of them is not: see the path (a function can write below /tmp alone), its owner, the command"
+	case kindListen:
+		return "another extension or the function itself listens there: see LATCHKEY_LISTEN"
+	}
+	return ""
 }
 
 // nothingToShow is the hint where the server was not asked at all.
@@ -72,12 +95,12 @@ func kindOf(err error) string {
 	case errors.Is(err, auth.ErrCredentials):
 		return kindLogin
 	}
-	if kind, ok := kinds[vault.StageOf(err)]; ok {
+	if kind := onTheWay(vault.StageOf(err)); kind != "" {
 		return kind
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return kinds[vault.StageHTTP] // of a request, or of who waited for another's
+		return kindHTTP // of a request, or of who waited for another's
 	case errors.Is(err, session.ErrLogin), errors.Is(err, vault.ErrNotLoggedIn):
 		return kindLogin
 	case errors.Is(err, context.Canceled):
@@ -100,12 +123,12 @@ func describe(err error) (kind, message string) {
 	}
 	kind = kindOf(err)
 	message = err.Error()
-	hint := hints[kind]
+	look := hint(kind)
 	if errors.Is(err, auth.ErrCredentials) {
-		hint = nothingToShow
+		look = nothingToShow
 	}
-	if hint != "" {
-		message += " (" + hint + ")"
+	if look != "" {
+		message += " (" + look + ")"
 	}
 	return kind, message
 }

@@ -15,6 +15,7 @@ import (
 	"latchkey/internal/environ"
 	"latchkey/internal/guard"
 	"latchkey/internal/lambdaenv"
+	"latchkey/internal/lease"
 	"latchkey/internal/retry"
 	"latchkey/internal/secretfile"
 	"latchkey/internal/session"
@@ -197,15 +198,21 @@ func (j *Job) proxy(w World, s *lambdaenv.Settings, p *access.Parts, k *keeping,
 	j.Guards = func(l config.Listener) guard.Options { return access.Guards(l, s.File, o) }
 	j.Proxy = served.Handler
 	if served.Leases != nil {
-		j.Late = append(j.Late, named{served.Leases, "cached leases"})
+		j.Late = append(j.Late, cachedLeases{served.Leases})
 	}
 	if c := served.Cache; c != nil {
 		k.cache = c
 		j.Clear = c.ClearHandler()
-		j.Late = append(j.Late, named{c, "cache"})
+		j.Late = append(j.Late, c)
 	}
 	return nil
 }
+
+// cachedLeases is the work of keeping the leases that the cache has.
+type cachedLeases struct{ *lease.Renewer }
+
+// Name implements Work.
+func (cachedLeases) Name() string { return "cached leases" }
 
 // parting is how things are let go of.
 func (k *keeping) parting(s *lambdaenv.Settings, p *access.Parts) (revoke func(context.Context) error, end func()) {

@@ -15,11 +15,7 @@ const hold = 1500 * time.Millisecond
 // loop asks for events until the last one.
 func (e *extension) loop() error {
 	if e.Awake {
-		e.crew.Add(1)
-		go func() {
-			defer e.crew.Done()
-			e.keepAwake()
-		}()
+		e.crew.Go(e.keepAwake)
 	}
 	for {
 		ev, err := e.api.next(e.ctx)
@@ -28,7 +24,7 @@ func (e *extension) loop() error {
 			return nil // somebody asked for the end, and not the platform
 		case err != nil:
 			e.Log.Error("the platform does not say what is next", "error", err)
-			e.complain(atExit, "Extension.PlatformError", err.Error())
+			e.complain(atExit, kindPlatform, err.Error())
 			return err
 		case ev.Type == eventShutdown:
 			e.Log.Debug("shutting down", "reason", ev.Reason)

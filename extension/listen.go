@@ -96,12 +96,10 @@ func (e *extension) listenForEnvironment() error {
 	if err != nil {
 		return listenError{fmt.Errorf("the socket for latchkey-exec: %w", err)}
 	}
-	e.crew.Add(1)
-	go func() {
-		defer e.crew.Done()
+	e.crew.Go(func() {
 		if err := serveEnvironment(e.ctx, ln, e.Environment); err != nil && e.ctx.Err() == nil {
 			e.Log.Error("latchkey-exec is not answered any more", "error", err)
 		}
-	}()
+	})
 	return nil
 }

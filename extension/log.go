@@ -2,6 +2,7 @@ package extension
 
 import (
 	"io"
+	"latchkey/internal/lambdaenv"
 	"log/slog"
 	"strings"
 )
@@ -15,6 +16,14 @@ func NewLogger(w io.Writer, level slog.Leveler, asJSON bool) *slog.Logger {
 		h = slog.NewJSONHandler(w, o)
 	}
 	return slog.New(h).With("extension", "latchkey")
+}
+
+// LoggerFor is NewLogger as the settings want it; s is nil where they make no sense.
+func LoggerFor(w io.Writer, s *lambdaenv.Settings) *slog.Logger {
+	if s == nil {
+		return NewLogger(w, slog.LevelInfo, false)
+	}
+	return NewLogger(w, s.LogLevel, s.LogJSON)
 }
 
 // Named returns a logger for a room.

@@ -11,13 +11,6 @@ import (
 // invocation.
 type paced []*pacedWork
 
-// ended is the context of who does not want to wait.
-var ended = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
 func paceAll(works []Work) paced {
 	p := make(paced, 0, len(works))
 	for _, w := range works {
@@ -81,10 +74,8 @@ func (w *pacedWork) Due() time.Time {
 // resting reports whether it is left alone. A request through the proxy logs in by
 // itself, so that there may be a token all the same.
 func (w *pacedWork) resting() bool {
-	if login, ok := w.Work.(*session.Pulled); ok && w.failed {
-		if _, err := login.Token(ended); err == nil {
-			w.failed, w.until = false, time.Time{}
-		}
+	if login, ok := w.Work.(*session.Pulled); ok && w.failed && login.Has() {
+		w.failed, w.until = false, time.Time{}
 	}
 	left := time.Until(w.until)
 	return left > 0 && left <= longest

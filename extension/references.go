@@ -23,7 +23,8 @@ const wrapper = "AWS_LAMBDA_EXEC_WRAPPER"
 // environment makes the values of the function's variables, if there is a program
 // to give them to; nil if not.
 func (j *Job) environment(w World, s *lambdaenv.Settings, p *access.Parts, k *keeping, x Extra) (Work, error) {
-	plan, err := ref.Find(w.Environ, ref.Options{Own: lambdaenv.Own(), Reserved: reserved, Evaluate: x.Reference, Log: Named(w.Log, "environment")})
+	own := lambdaenv.Own()
+	plan, err := ref.Find(w.Environ, ref.Options{Own: own, Reserved: reserved, Evaluate: x.Reference, Log: Named(w.Log, "environment")})
 	switch {
 	case w.variable(wrapper) == "":
 		if err == nil && (!plan.Empty() || x.Variables != nil) {
@@ -40,7 +41,7 @@ func (j *Job) environment(w World, s *lambdaenv.Settings, p *access.Parts, k *ke
 				Retry: access.ReadSchedule(s.File, s.Origins), Parallel: access.Parallel, Observer: w.Observe, Log: Named(w.Log, "environment"),
 			})
 		},
-		hand: handOver{Environ: w.Environ, Own: lambdaenv.Own(), Keep: append(plan.Passthrough(), s.EnvKeep...), Names: plan.Names()},
+		hand: handOver{Environ: w.Environ, Own: own, Keep: append(plan.Passthrough(), s.EnvKeep...), Names: plan.Names()},
 	}
 	for _, note := range plan.Notes() {
 		w.Log.Warn(note)

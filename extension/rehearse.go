@@ -4,6 +4,15 @@ import (
 	"context"
 )
 
+// Start is Run in Lambda. Elsewhere, where nobody says where the platform is, somebody
+// tries settings: then it is Rehearse.
+func Start(ctx context.Context, j Job) error {
+	if j.API == "" {
+		return Rehearse(ctx, j)
+	}
+	return Run(ctx, j)
+}
+
 // Rehearse does once, outside of Lambda, what a start does: it opens the listeners,
 // logs in, writes the files, gets the variables, says what is in place or what is
 // not, and lets go of everything. Nobody is told but the log. What a snapshot would

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -49,7 +48,6 @@ func (e event) deadline() time.Time { return time.UnixMilli(e.Deadline) }
 type runtimeAPI struct {
 	address, name, id string
 
-	mu   sync.Mutex
 	conn net.Conn // nil before the first call and after a failure
 	r    *bufio.Reader
 }
@@ -118,8 +116,6 @@ const maxReply = 1 << 20
 // do asks, and waits for as long as ctx lasts: next waits until somebody invokes the
 // function. headers are names and values, none of which anybody else chose.
 func (a *runtimeAPI) do(ctx context.Context, method, path string, body []byte, headers ...string) (reply, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	used := a.conn != nil
 	resp, err := a.once(ctx, method, path, body, headers)
 	if _, silent := err.(unanswered); silent && used && ctx.Err() == nil {

@@ -20,17 +20,3 @@ type Work interface {
 	// is not in place.
 	Tend(ctx context.Context, by time.Time) error
 }
-
-// named gives what has no name of its own one.
-type named struct {
-	tended
-	name string
-}
-
-// tended is a Work but for its name.
-type tended interface {
-	Due() time.Time
-	Tend(ctx context.Context, by time.Time) error
-}
-
-func (n named) Name() string { return n.name }

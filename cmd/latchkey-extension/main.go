@@ -11,7 +11,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -57,13 +56,9 @@ func run(path string, environ []string, stderr io.Writer) int {
 			Hint: "use the layer latchkey-extension-full",
 		}
 	}
-	level, asJSON := slog.LevelInfo, false
-	if s != nil {
-		level, asJSON = s.LogLevel, s.LogJSON
-	}
 	w := extension.World{
 		Path: path, Environ: environ, Method: methods.Lambda(environ).Lookup, Version: version,
-		Log: extension.NewLogger(stderr, level, asJSON),
+		Log: extension.LoggerFor(stderr, s),
 	}
 	job := extension.Prepare(w, s, err)
 	ctx, stop := context.WithCancel(context.Background())
@@ -75,11 +70,7 @@ func run(path string, environ []string, stderr io.Writer) int {
 		signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT)
 		go func() { <-ch; stop() }()
 	}
-	start := extension.Run
-	if job.API == "" {
-		start = extension.Rehearse // this is not Lambda: somebody tries settings
-	}
-	if start(ctx, job) != nil {
+	if extension.Start(ctx, job) != nil {
 		return 1 // told to the platform and to the log
 	}
 	return 0

@@ -36,23 +36,15 @@ func runExtension(ctx context.Context, w world) int {
 	if err == nil && s.Config != "" {
 		err = configure(s, w)
 	}
-	level, asJSON := slog.LevelInfo, false
-	if s != nil {
-		level, asJSON = s.LogLevel, s.LogJSON
-	}
 	x := extension.World{
 		Path: w.path, Environ: w.environ, Method: methods.All(w.environ).Lookup, Version: version,
-		Log: extension.NewLogger(w.stderr, level, asJSON),
+		Log: extension.LoggerFor(w.stderr, s),
 	}
 	job := extension.Begin(x, s, err)
 	if job.Fault == nil {
 		job.Fault = furnish(&job, x, s, w.stderr)
 	}
-	start := extension.Run
-	if job.API == "" {
-		start = extension.Rehearse // the variable is empty: somebody tries settings
-	}
-	if err := start(ctx, job); err != nil {
+	if err := extension.Start(ctx, job); err != nil {
 		// The platform and the log have been told; the code is for whoever looks.
 		_, code := explain(err)
 		return code

@@ -85,6 +85,12 @@ func (p *Pulled) Token(ctx context.Context) (cred.Redacted, error) {
 	}
 }
 
+// Has reports whether Token would return one at once.
+func (p *Pulled) Has() bool {
+	p.lookAtClock(context.Background())
+	return !p.look().value.Empty()
+}
+
 // Replace says that bad is invalid, as Session.Invalidate does, and returns
 // another token as Token does; when bad is not the one in use, that at once.
 func (p *Pulled) Replace(ctx context.Context, bad cred.Redacted) (cred.Redacted, error) {
