@@ -68,12 +68,9 @@ func (b Bucket) Each(each func(key string, value []byte)) {
 	}
 	var bad [][]byte
 	for at := []byte(nil); !fresh.all; {
-		part, sealer, err := b.read(at)
+		part, more, sealer, err := b.read(at)
 		if err != nil {
 			f.o.Log.Error("the kept answers cannot be read", "error", err)
-			break
-		}
-		if len(part) == 0 {
 			break
 		}
 		for _, r := range part {
@@ -84,14 +81,23 @@ func (b Bucket) Each(each func(key string, value []byte)) {
 				each(name, value)
 			}
 		}
-		at = part[len(part)-1].at
+		if !more {
+			break
+		}
+		last := part[len(part)-1].at
+		if at != nil && bytes.Compare(last, at) <= 0 {
+			// A bit that was flipped in a key leads back to where we were.
+			f.o.Log.Error("the kept answers cannot all be read", "error", "they are not in order")
+			break
+		}
+		at = last
 	}
 	b.discard(bad)
 }
 
-// read returns some records that come after at, as they stand in the file, and
-// what opens them.
-func (b Bucket) read(at []byte) (part []sealed, s *sealer, err error) {
+// read returns some records that come after at, as they stand in the file, whether
+// there are more, and what opens them.
+func (b Bucket) read(at []byte) (part []sealed, more bool, s *sealer, err error) {
 	b.f.disk.Lock()
 	defer b.f.disk.Unlock()
 	size := 0
@@ -111,9 +117,10 @@ func (b Bucket) read(at []byte) (part []sealed, s *sealer, err error) {
 			part = append(part, sealed{at: slices.Clone(k), value: slices.Clone(v)})
 			size += len(v)
 		}
+		more = k != nil
 		return nil
 	})
-	return part, b.f.sealer, err
+	return part, more, b.f.sealer, err
 }
 
 // discard removes records that do not open.
